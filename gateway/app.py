@@ -1,0 +1,42 @@
+"""The doors of the gateway: one GraphQL endpoint, and the pages that people open."""
+
+from starlette.routing import Route, WebSocketRoute
+
+from gateway.graphql_http import GraphQLDoor
+from gateway.pages import router as pages
+from gateway.schema import schema
+from gateway.subscriptions import Stream
+from services.kit.app import Kit, service
+
+PATH = "/graphql"
+
+
+async def _open_door(kit: Kit) -> None:
+    """Introspection and the query editor are for the demo; elsewhere the schema is shipped, not asked for."""
+    kit.parts["graphql"] = GraphQLDoor(
+        # The executable schema itself: our handler does what Strawberry's own pipeline would do around it.
+        schema._schema,
+        Stream(schema),
+        introspection=kit.settings.demo or kit.settings.no_auth,
+        editor=pages.editor if kit.settings.demo else None,
+    )
+
+
+class _Door:
+    """Hands on to the door that was opened at start."""
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        await scope["app"].state.kit.parts["graphql"](scope, receive, send)
+
+
+app = service(
+    "gateway",
+    title="Huimin gateway",
+    description="One GraphQL endpoint over all services, and the pages that people open.",
+    routers=[pages.router],
+    startup=[_open_door],
+    database=False,
+    streams=(PATH,),
+)
+app.router.routes.insert(0, Route(PATH, _Door(), include_in_schema=False))
+app.router.routes.insert(1, WebSocketRoute(PATH, _Door()))

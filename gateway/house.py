@@ -1,0 +1,62 @@
+"""The suite about itself: which services answer, and how much they keep. Totals only, nothing of a person."""
+
+import asyncio
+from typing import Any
+
+import strawberry
+from strawberry.types import Info
+
+from gateway.sessions import Session
+from services.kit.calls import Calls, DomainError
+
+SERVICES = (
+    "identity",
+    "exchange",
+    "audit",
+    "notify",
+    "health",
+    "social_security",
+    "education",
+    "transport",
+)
+COUNTED = ("identity", "health", "social_security", "education", "transport", "audit")
+PROBE_DEADLINE_S = 2.0
+
+
+@strawberry.type(description="How many of one thing a service keeps. 某项数据的数量。")
+class Count:
+    name: str
+    value: int
+
+
+@strawberry.type(description="One service of the suite. 一项服务。")
+class ServiceState:
+    name: str
+    ready: bool
+    detail: str | None
+    counts: list[Count]
+
+
+@strawberry.type
+class Query:
+    @strawberry.field(
+        description="The services, whether they answer, and what they keep. 各服务状态与数据量。"
+    )
+    async def suite(self, info: Info[Any, Any]) -> list[ServiceState]:
+        session = info.context
+        assert isinstance(session, Session)
+        return list(await asyncio.gather(*(_state(session.calls, name) for name in SERVICES)))
+
+
+async def _state(calls: Calls, name: str) -> ServiceState:
+    """Asked by the gateway itself: these are its totals to show, whoever looks."""
+    prefix = "/" + name.replace("_", "-")
+    try:
+        await calls.request(name, "GET", f"{prefix}/readyz", anonymous=True, deadline_s=PROBE_DEADLINE_S)
+        counts = []
+        if name in COUNTED:
+            answer = await calls.request(name, "GET", f"{prefix}/counts", deadline_s=PROBE_DEADLINE_S)
+            counts = [Count(name=key, value=value) for key, value in answer.json().items()]
+    except DomainError as error:
+        return ServiceState(name=name, ready=False, detail=error.detail, counts=[])
+    return ServiceState(name=name, ready=True, detail=None, counts=counts)

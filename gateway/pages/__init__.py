@@ -1,0 +1,1 @@
+"""Pages that people open: server-rendered, bilingual, working without scripts; data through GraphQL only."""

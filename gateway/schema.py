@@ -1,0 +1,54 @@
+"""The one schema, put together from the services' `graphql.py`; cross-domain links are declared here."""
+
+from typing import Any
+
+import education.graphql
+import health.graphql
+import services.audit.graphql
+import services.identity.graphql
+import social_security.graphql
+import strawberry
+import transport.graphql
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import Info
+
+from gateway import house
+from services.kit.graphql import coded, context_of
+
+
+@strawberry.type(description="The signed-in person, as each field's records know them. 已登录的本人。")
+class Me(
+    services.identity.graphql.MeFields,
+    health.graphql.MeFields,
+    education.graphql.MeFields,
+    social_security.graphql.MeFields,
+    transport.graphql.MeFields,
+):
+    """Every field is answered by one service, in parallel; one that is down leaves only its own null."""
+
+
+@strawberry.type
+class Query(
+    transport.graphql.Query, social_security.graphql.Query, services.audit.graphql.Query, house.Query
+):
+    @strawberry.field(description="The signed-in person; null when nobody is. 本人；未登录时为空。")
+    async def me(self, info: Info[Any, Any]) -> Me | None:
+        principal = context_of(info).principal
+        if principal.kind == "anonymous":
+            raise coded("UNAUTHENTICATED", "sign in first / 请先登录", traceId=context_of(info).trace_id)
+        return Me()
+
+
+@strawberry.type
+class Mutation(transport.graphql.Mutation):
+    pass
+
+
+@strawberry.type
+class Subscription(transport.graphql.Subscription):
+    pass
+
+
+schema = strawberry.Schema(
+    Query, Mutation, Subscription, config=StrawberryConfig(disable_field_suggestions=True)
+)

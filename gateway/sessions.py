@@ -1,0 +1,96 @@
+"""A session at the gateway: who is signed in, and the short tokens it holds for each service.
+
+For each service it calls, the gateway exchanges the session's token (RFC 8693) for one that is good at that
+service alone and carries the person's id of that sector sealed to it. The gateway never sees a sector id.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from strawberry.dataloader import DataLoader
+
+from services.kit import telemetry
+from services.kit.calls import Calls, ServiceClient
+from services.kit.graphql import coded
+from services.kit.principals import Principal
+
+C = TypeVar("C", bound=ServiceClient)
+
+PUBLIC_SERVICES = frozenset({"transport", "notify", "audit"})
+"""What anybody may see: crowd levels and warnings are public notices, tree heads are for every verifier."""
+KEPT_TOKENS = 8192
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - the grant's name
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type's name
+
+
+class TokenExchange:
+    """Short tokens by (session token, service), each asked for once and kept until shortly before its end."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._kept: OrderedDict[tuple[str, str], asyncio.Future[tuple[str, float]]] = OrderedDict()
+
+    async def token(self, session: str, service: str) -> str:
+        """The session's token for a service.
+
+        Raises:
+            DomainError: identity refuses, or does not answer.
+        """
+        key = (session, service)
+        kept = self._kept.get(key)
+        if kept is not None and (not kept.done() or _usable(kept)):
+            return (await asyncio.shield(kept))[0]
+        asked = self._kept[key] = asyncio.ensure_future(self._exchange(session, service))
+        while len(self._kept) > KEPT_TOKENS:
+            self._kept.popitem(last=False)
+        return (await asyncio.shield(asked))[0]
+
+    async def _exchange(self, session: str, service: str) -> tuple[str, float]:
+        form = {
+            "grant_type": TOKEN_EXCHANGE,
+            "subject_token": session,
+            "subject_token_type": ACCESS_TOKEN,
+            "audience": service,
+            **self._calls.client_assertion(),
+        }
+        response = await self._calls.request("identity", "POST", "/oauth/token", data=form, anonymous=True)
+        body = response.json()
+        return body["access_token"], time.monotonic() + float(body["expires_in"]) - 15.0
+
+
+def _usable(kept: "asyncio.Future[tuple[str, float]]") -> bool:
+    if kept.cancelled() or kept.exception() is not None:
+        return False
+    return time.monotonic() < kept.result()[1]
+
+
+@dataclass
+class Session:
+    """`info.context` of one operation: implements `services.kit.graphql.Context`."""
+
+    principal: Principal
+    calls: Calls
+    exchange: TokenExchange
+    verify: Callable[[str | None], Awaitable[Principal]]
+    trace_id: str = field(default_factory=lambda: telemetry.trace_id() or "")
+    connection_params: dict[str, Any] | None = None
+    """What a WebSocket client said in `connection_init`; Strawberry puts it here."""
+    loaders: dict[tuple[str, str], DataLoader[Any, Any]] = field(default_factory=dict)
+
+    async def client(self, kind: type[C]) -> C:
+        """A service's client on behalf of this session.
+
+        Raises:
+            GraphQLError: UNAUTHENTICATED, when nobody is signed in and the service is not a public one.
+        """
+        token = self.principal.token
+        if token is None:
+            if self.principal.kind == "anonymous" and kind.service not in PUBLIC_SERVICES:
+                raise coded("UNAUTHENTICATED", "sign in first / 请先登录", traceId=self.trace_id)
+            return self.calls.client(kind)
+        return self.calls.client(kind, token=partial(self.exchange.token, token, kind.service))

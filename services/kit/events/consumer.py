@@ -1,0 +1,150 @@
+"""Taking in the logs of other services: from their streams while these are whole, from their doors otherwise.
+
+One consumer is active for each consuming service. It reads each source's log strictly by position; a
+position that does not follow the last one is a gap, and nothing behind a gap is touched until the source's
+door has given what belongs in it.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from services.kit import telemetry
+from services.kit.calls import DomainError
+from services.kit.events.dead_letters import due, failed_again, lock, taken
+from services.kit.events.door import PAGE, Doors, Logs
+from services.kit.events.inbox import Inbox
+from services.kit.events.log import Event, Subscription, stream_of
+from services.kit.events.relay import alone
+
+if TYPE_CHECKING:
+    from services.kit.app import Kit
+
+BATCH = 500
+BLOCK_MS = 500
+SWEEP_EVERY_S = 60.0
+RETRY_S = 1.0
+RETRY_PARKED_S = 0.2
+
+
+async def consume(kit: "Kit", subscriptions: Sequence[Subscription], *, logs: Logs | None = None) -> None:
+    """Runs for as long as the service does; of several processes of a service, one consumes at a time."""
+    async with kit.db.session() as connection:
+        await alone(connection, f"huimin consume {kit.name}")
+        await _Consumer(kit, subscriptions, logs or Doors(kit.calls)).run(connection)
+
+
+class _Consumer:
+    def __init__(self, kit: "Kit", subscriptions: Sequence[Subscription], logs: Logs) -> None:
+        self._service = kit.name
+        self._database = kit.db
+        self._redis = kit.redis
+        self._logs = logs
+        self._inbox = Inbox(kit.db, subscriptions)
+        self._sources = {stream_of(source): source for source in self._inbox.cursors}
+        # When each source's door is asked next: at once, then each minute, and whenever something is amiss.
+        self._sweep_at = dict.fromkeys(self._inbox.cursors, 0.0)
+        self._gaps: set[str] = set()
+        self._silent: set[str] = set()
+        self._parked_at = 0.0
+
+    async def run(self, session: Any) -> None:
+        await self._inbox.load()
+        while True:
+            await self._sweep_due(session)
+            await self._take_from_streams()
+            await self._retry_parked()
+
+    async def _take_from_streams(self) -> None:
+        cursors = self._inbox.cursors
+        whole: dict[Any, Any] = {
+            stream: f"{cursors[source].position}-0"
+            for stream, source in self._sources.items()
+            if source not in self._gaps
+        }
+        if not whole:
+            await asyncio.sleep(RETRY_S)
+            return
+        try:
+            async with asyncio.timeout(BLOCK_MS / 1000 + 5):
+                answer: Any = await self._redis.xread(whole, count=BATCH, block=BLOCK_MS)
+        except (RedisError, OSError, TimeoutError) as error:
+            telemetry.logger(self._service).warning(
+                "the broker does not answer, events come from their sources", extra={"error": repr(error)}
+            )
+            self._sweep_at = dict.fromkeys(self._sweep_at, 0.0)
+            await asyncio.sleep(RETRY_S)
+            return
+        entries = answer.items() if isinstance(answer, dict) else answer
+        for stream, found in entries:
+            name = stream.decode() if isinstance(stream, bytes) else stream
+            batch = found[0] if found and isinstance(found[0], list) else found
+            await self._take(self._sources[name], [Event.parse(fields[b"event"]) for _, fields in batch])
+
+    async def _take(self, source: str, events: list[Event]) -> None:
+        """The part that follows the cursor without a gap; a gap sends us to the door first."""
+        following = self._inbox.cursors[source].position + 1
+        whole = [event for place, event in enumerate(events) if event.seq == following + place]
+        if whole:
+            await self._inbox.take(source, whole)
+        if len(whole) < len(events):
+            self._gaps.add(source)
+            self._sweep_at[source] = 0.0
+
+    async def _sweep_due(self, session: Any) -> None:
+        now = time.monotonic()
+        for source, at in self._sweep_at.items():
+            if at > now:
+                continue
+            # Also finds out whether our session, and with it the lock, is still there.
+            await session.fetchval("select 1")
+            try:
+                await self._sweep(source)
+            except DomainError as error:
+                if source not in self._silent:
+                    telemetry.logger(self._service).warning(
+                        "a source does not give its log", extra={"source": source, "error": str(error)}
+                    )
+                self._silent.add(source)
+                self._sweep_at[source] = now + RETRY_S
+            else:
+                self._silent.discard(source)
+                self._gaps.discard(source)
+                self._sweep_at[source] = now + SWEEP_EVERY_S
+
+    async def _sweep(self, source: str) -> None:
+        """Takes in everything the source's door has behind our cursor."""
+        cursor = self._inbox.cursors[source]
+        while True:
+            page = await self._logs.page(source, after=cursor.position, last=cursor.event_id)
+            if not page.same:
+                telemetry.logger(self._service).error(
+                    "a source's log was restored to an earlier state, taking it in from its beginning",
+                    extra={"source": source, "position": cursor.position, "head": page.head},
+                )
+                await self._inbox.rewind(source)
+            if page.events:
+                fetched = await self._inbox.take(source, page.events)
+                telemetry.events_fetched.labels(self._service).inc(fetched)
+            if len(page.events) < PAGE:
+                return
+
+    async def _retry_parked(self) -> None:
+        if time.monotonic() < self._parked_at or not any(c.parked for c in self._inbox.cursors.values()):
+            return
+        self._parked_at = time.monotonic() + RETRY_PARKED_S
+        async with self._database.read() as connection:
+            letters = await due(connection)
+        for letter in letters:
+            async with self._database.transaction() as tx:
+                if not await lock(tx, letter.id):
+                    continue
+                failure = await self._inbox.attempt(tx, letter.event)
+                if failure is None:
+                    await taken(tx, letter.id)
+                else:
+                    await failed_again(tx, letter, failure)
+        await self._inbox.load_parked()

@@ -1,0 +1,168 @@
+"""From the outbox to the stream: one relay a service, which gives the log its order.
+
+A commit's number in the outbox is taken before the commit, so numbers become visible out of turn. The relay
+therefore numbers what it sees committed: the position. A transaction that began after another's commit
+always has the later position. Positions are durable before they leave the database, so that one position
+never names two events.
+"""
+
+import asyncio
+import hashlib
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from services.kit import telemetry
+from services.kit.events.chores import Chores
+from services.kit.events.log import cloud_event, stream_of
+from services.kit.waking import woken
+
+if TYPE_CHECKING:
+    from services.kit.app import Kit
+    from services.kit.database import Row
+
+BATCH = 500
+POLL_S = 1.0
+"""How long a commit of another process (a worker's, say) waits at most to be seen."""
+KEPT_ON_STREAM = 20_000
+"""A consumer further behind than this takes the log from the door until it has caught up."""
+
+_NUMBER_SQL = """
+with due as (
+    select seq, row_number() over (order by seq) as place
+    from (select seq from outbox where position is null order by seq limit $1) as oldest
+), head as (
+    update outbox_head set position = position + (select count(*) from due), sent = greatest(sent, $2)
+    where $2 > sent or exists (select from due)
+    returning position - (select count(*) from due) as base
+), numbered as (
+    update outbox set position = head.base + due.place
+    from due, head
+    where outbox.seq = due.seq and outbox.position is null
+    returning outbox.position, id, type, aggregate, area, time, body::text as body, traceparent
+)
+select * from numbered order by position
+"""
+_UNSENT_SQL = """
+select position, id, type, aggregate, area, time, body::text as body, traceparent
+from outbox where position > $1 order by position limit $2
+"""
+
+
+def lock_key(name: str) -> int:
+    """A key for PostgreSQL's advisory locks, which know numbers alone."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+
+
+async def alone(connection: Any, name: str) -> None:
+    """Returns once this session is the one that does `name`; it stays so until the session ends."""
+    key = lock_key(name)
+    while not await connection.fetchval("select pg_try_advisory_lock($1)", key):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(POLL_S)
+
+
+async def relay(kit: "Kit") -> None:
+    """Runs for as long as the service does; of several processes of a service, one relays at a time."""
+    async with kit.db.session() as connection:
+        await alone(connection, f"huimin relay {kit.name}")
+        await _Relay(kit, connection).run()
+
+
+class _Relay:
+    def __init__(self, kit: "Kit", connection: Any) -> None:
+        self._service = kit.name
+        self._redis = kit.redis
+        self._connection = connection
+        self._stream = stream_of(kit.name)
+        self._chores = Chores(kit.name, connection)
+        self._position = self._sent = 0
+        self._looked_at = 0.0
+        self._broker_fails = False
+
+    async def run(self) -> None:
+        head = await self._connection.fetchrow("select position, sent from outbox_head")
+        self._position, self._sent = head["position"], head["sent"]
+        with woken(f"{self._service} relay") as waker:
+            while True:
+                waker.clear()
+                moved = await self._number_and_send()
+                await self._chores.run_due()
+                if not moved:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(waker.wait(), POLL_S)
+
+    async def _number_and_send(self) -> bool:
+        """One batch; False when there was nothing to do, or nothing can be done just now."""
+        if time.monotonic() - self._looked_at > POLL_S:
+            await self._look_at_stream()
+        fresh = await self._connection.fetch(_NUMBER_SQL, BATCH, self._sent)
+        behind = self._position - self._sent
+        self._position = max([self._position, *(row["position"] for row in fresh[-1:])])
+        if self._broker_fails:
+            return bool(fresh)
+        if behind:
+            fresh = await self._connection.fetch(_UNSENT_SQL, self._sent, BATCH)
+        if not fresh:
+            return False
+        await self._send(fresh)
+        return True
+
+    async def _send(self, rows: "list[Row]") -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for row in rows:
+            pipeline.xadd(self._stream, {"event": cloud_event(self._service, row)}, id=f"{row['position']}-0")
+        pipeline.xtrim(self._stream, maxlen=KEPT_ON_STREAM, approximate=True)
+        try:
+            answers = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError) as error:
+            self._failed(error)
+            return
+        for answer in answers:
+            # An entry that is there already was sent by a relay that died before it could note it.
+            if isinstance(answer, Exception) and "equal or smaller" not in str(answer):
+                self._failed(answer)
+                return
+        self._sent = rows[-1]["position"]
+        telemetry.events_sent.labels(self._service).inc(len(rows))
+
+    async def _look_at_stream(self) -> None:
+        """Finds what the broker has lost since it was sent, and goes back to send it again."""
+        self._looked_at = time.monotonic()
+        try:
+            last = await self._last_on_stream()
+            if last > self._position:
+                # Entries of another past of this database (it was restored from a backup, or made anew).
+                await self._redis.delete(self._stream)
+                last = 0
+        except (RedisError, OSError) as error:
+            self._failed(error)
+            return
+        self._broker_fails = False
+        if last < self._sent:
+            self._sent = max(last, self._position - KEPT_ON_STREAM)
+            await self._connection.execute("update outbox_head set sent = $1", self._sent)
+            telemetry.logger(self._service).warning(
+                "the broker lost events, sending them again",
+                extra={"stream": self._stream, "events": self._position - self._sent},
+            )
+
+    async def _last_on_stream(self) -> int:
+        try:
+            found = await self._redis.xinfo_stream(self._stream)
+        except ResponseError as error:
+            if "no such key" in str(error):
+                return 0
+            raise
+        last = found["last-generated-id"]
+        return int((last.decode() if isinstance(last, bytes) else last).partition("-")[0])
+
+    def _failed(self, error: Exception) -> None:
+        """The log goes on being numbered: consumers take it from the door meanwhile."""
+        if not self._broker_fails:
+            telemetry.logger(self._service).warning(
+                "the broker does not take events", extra={"error": repr(error)}
+            )
+        self._broker_fails = True
+        self._looked_at = time.monotonic()

@@ -1,0 +1,48 @@
+"""From the job table to Celery: what is due, and what lost its worker."""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from services.kit import telemetry
+from services.kit.jobs.table import due
+from services.kit.waking import woken
+
+if TYPE_CHECKING:
+    from services.kit.app import Kit
+
+POLL_S = 1.0
+
+
+async def poller(kit: "Kit") -> None:
+    """Runs for as long as the service does, in each of its processes."""
+    with woken(f"{kit.name} jobs") as waker:
+        while True:
+            waker.clear()
+            handed = await hand_over(kit)
+            if not handed:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(waker.wait(), POLL_S)
+
+
+async def hand_over(kit: "Kit") -> list[UUID]:
+    """One round. A job the broker did not take, or lost, is handed over again after a pause."""
+    async with kit.db.transaction() as tx:
+        ids = await due(tx)
+    if ids:
+        try:
+            # Celery's client is synchronous, and its import takes a moment: both off the event loop.
+            await asyncio.to_thread(_send, kit.name, ids)
+        except Exception as error:  # noqa: BLE001 - kombu raises what its transport raises
+            telemetry.logger(kit.name).warning(
+                "jobs not handed over", extra={"jobs": [str(id) for id in ids], "error": repr(error)}
+            )
+    return ids
+
+
+def _send(service: str, ids: list[UUID]) -> None:
+    from services.kit.jobs.worker import RUN_JOB, make_celery
+
+    for id in ids:
+        make_celery().send_task(RUN_JOB, args=(service, str(id)))

@@ -1,0 +1,70 @@
+"""Alembic's steps of each service, run as the service's own role in its own schema."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from alembic import op
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from services.kit.database import service_url
+from services.kit.kit_tables import KIT_TABLES_SQL
+from services.kit.settings import Settings
+
+
+def kit_tables() -> None:
+    """Makes the kit's tables (leaf, outbox, inbox, dead_letter, job, idempotency) in the service's schema.
+
+    To be called first in a service's `0001_first.py`.
+    """
+    run_script(KIT_TABLES_SQL)
+
+
+def run_script(sql: str) -> None:
+    """Several statements at once, inside a migration (a prepared statement may hold only one)."""
+    raw: Any = op.get_bind().connection.dbapi_connection
+    raw.run_async(lambda connection: connection.execute(sql))
+
+
+async def migrate(settings: Settings, service: str, package: str) -> list[str]:
+    """Brings the service's schema to its newest step; safe to call at every start and from several places.
+
+    Args:
+        package: where the service lives, e.g. "services.identity" or "health"; its `migrations` folder
+            holds the steps.
+
+    Returns:
+        The revisions that were applied, oldest first.
+    """
+    folder = Path(str(import_module(f"{package}.migrations").__path__[0]))
+    url = service_url(settings, service).replace("postgresql://", "postgresql+asyncpg://", 1)
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(_upgrade, service, folder)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: SyncConnection, service: str, folder: Path) -> list[str]:
+    connection.execute(text("select pg_advisory_xact_lock(hashtext('huimin migrate'))"))
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    script = ScriptDirectory(str(folder), version_locations=[str(folder)])
+    applied: list[str] = []
+
+    def steps(revision: Any, _context: Any) -> Any:
+        found = script._upgrade_revs("head", revision)
+        applied.extend(step.revision.revision for step in found)
+        return found
+
+    with EnvironmentContext(config, script, fn=steps) as environment:
+        environment.configure(connection=connection, version_table_schema=service, transactional_ddl=True)
+        environment.run_migrations()
+    return applied
