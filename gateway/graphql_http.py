@@ -94,6 +94,7 @@ class GraphQLDoor:
 
     async def _answer(self, request: Request) -> Response:
         media_type = JSON
+        body: dict[str, Any]
         try:
             media_type = _accepted(request.headers.get("accept"))
             session = await open_session(request)
@@ -102,15 +103,15 @@ class GraphQLDoor:
             _check_operation(document, asked, request.method)
             result = await self._execute(document, asked, session)
         except BadRequest as error:
-            errors = [{"message": error.message, "extensions": {"code": error.code}}]
+            body = {"errors": [{"message": error.message, "extensions": {"code": error.code}}]}
             # The older media type tells a request error from a transport error by its 200.
-            return _encoded({"errors": errors}, error.status, media_type, error.headers)
+            return _encoded(body, error.status, media_type, error.headers)
         except Problem as error:
             body = {"errors": [{"message": error.detail, "extensions": {"code": "UNAUTHENTICATED"}}]}
             return _encoded(body, error.status, media_type, error.headers)
         except Refused as error:
-            errors = [coded_error(e, "").formatted for e in error.errors]
-            return _encoded({"errors": errors}, 200 if media_type == JSON else 400, media_type)
+            body = {"errors": [coded_error(e, "").formatted for e in error.errors]}
+            return _encoded(body, 200 if media_type == JSON else 400, media_type)
         body = _body(result, session.trace_id)
         started = "data" in body
         return _encoded(body, 200 if started or media_type == JSON else 400, media_type)

@@ -19,7 +19,6 @@ SERVICES = (
     "education",
     "transport",
 )
-COUNTED = ("identity", "health", "social_security", "education", "transport", "audit")
 PROBE_DEADLINE_S = 2.0
 
 
@@ -53,10 +52,8 @@ async def _state(calls: Calls, name: str) -> ServiceState:
     prefix = "/" + name.replace("_", "-")
     try:
         await calls.request(name, "GET", f"{prefix}/readyz", anonymous=True, deadline_s=PROBE_DEADLINE_S)
-        counts = []
-        if name in COUNTED:
-            answer = await calls.request(name, "GET", f"{prefix}/counts", deadline_s=PROBE_DEADLINE_S)
-            counts = [Count(name=key, value=value) for key, value in answer.json().items()]
+        answer = await calls.request(name, "GET", f"{prefix}/counts", deadline_s=PROBE_DEADLINE_S)
     except DomainError as error:
         return ServiceState(name=name, ready=False, detail=error.detail, counts=[])
+    counts = [Count(name=key, value=value) for key, value in answer.json().items()]
     return ServiceState(name=name, ready=True, detail=None, counts=counts)

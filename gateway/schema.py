@@ -1,18 +1,20 @@
 """The one schema, put together from the services' `graphql.py`; cross-domain links are declared here."""
 
+from pathlib import Path
 from typing import Any
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import Info
 
 import education.graphql
 import health.graphql
 import services.audit.graphql
 import services.identity.graphql
 import social_security.graphql
-import strawberry
 import transport.graphql
-from strawberry.schema.config import StrawberryConfig
-from strawberry.types import Info
-
 from gateway import house
+from gateway.subscriptions import EXTENSIONS
 from services.kit.graphql import coded, context_of
 
 
@@ -50,5 +52,18 @@ class Subscription(transport.graphql.Subscription):
 
 
 schema = strawberry.Schema(
-    Query, Mutation, Subscription, config=StrawberryConfig(disable_field_suggestions=True)
+    Query,
+    Mutation,
+    Subscription,
+    config=StrawberryConfig(disable_field_suggestions=True),
+    extensions=EXTENSIONS,
 )
+
+
+def main() -> None:
+    """Writes the committed SDL anew: `python -m gateway.schema`."""
+    Path(__file__).with_name("schema.graphql").write_text(schema.as_str() + "\n")
+
+
+if __name__ == "__main__":
+    main()

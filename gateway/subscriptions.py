@@ -59,9 +59,7 @@ class Stream(GraphQL[Session, None]):
             allowed_origins=allowed_origins,
         )
 
-    async def get_context(  # type: ignore[override]
-        self, request: Request | WebSocket, response: Response | WebSocket
-    ) -> Session:
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Session:
         return await open_session(request)
 
     async def on_ws_connect(self, context: Session) -> Any:

@@ -302,5 +302,7 @@ async def _kept_running(task: Background, kit: Kit) -> None:
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait([task])
+    # Python 3.11's wait_for loses a cancellation that meets its own end; the task then has to be told again.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.5)

@@ -22,5 +22,10 @@ def decode_cursor(cursor: str, parts: int) -> list[str]:
     except ValueError:
         found = []
     if len(found) != parts:
-        raise Problem(400, "invalid_cursor", "the cursor is not one this list gave out; start without it")
+        raise bad_cursor()
     return found
+
+
+def bad_cursor() -> Problem:
+    """What to raise, too, when a cursor's parts are not what the list puts into it."""
+    return Problem(400, "invalid_cursor", "the cursor is not one this list gave out; start without it")

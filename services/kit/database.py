@@ -1,10 +1,11 @@
 """PostgreSQL, the only truth: a pool for each service's own role, and the transaction a request or job is.
 
 The driver is asyncpg throughout; SQL stands in each service's `repository.py`. `jsonb` values are Python
-objects on both sides. Bulk goes in through `copy_records_to_table`.
+objects on both sides. Bulk goes in through `copy_records_to_table`, or
+`copy_to_table` where rows are already written in COPY's form.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -42,6 +43,15 @@ class Connection(Protocol):
         schema_name: str | None = None,
         timeout: float | None = None,
     ) -> str: ...
+    async def copy_to_table(
+        self,
+        table_name: str,
+        *,
+        source: AsyncIterable[bytes],
+        columns: Sequence[str] | None = None,
+        format: str | None = None,
+        timeout: float | None = None,
+    ) -> str: ...
 
 
 def role_of(service: str) -> str:
@@ -76,6 +86,7 @@ class Transaction:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.copy_records_to_table = connection.copy_records_to_table
+        self.copy_to_table = connection.copy_to_table
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator["Transaction"]:

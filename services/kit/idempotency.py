@@ -51,6 +51,16 @@ def content_key(body_sha256: bytes) -> str:
     return f"sha256:{body_sha256.hex()}"
 
 
+async def known_answer(db: "Connection", client: str, key: str, request_hash: bytes) -> Answer | None:
+    """The answer already given, for a push whose work costs much before its transaction can begin.
+
+    Raises:
+        Problem: 422 as `idempotent`.
+    """
+    known = await db.fetchval("select true from idempotency where client = $1 and key = $2", client, key)
+    return await _answered(db, client, key, request_hash) if known else None
+
+
 @asynccontextmanager
 async def idempotent(tx: "Connection", client: str, key: str, request_hash: bytes) -> AsyncIterator[Slot]:
     """Does a client's push once, however often it is sent.

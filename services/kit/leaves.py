@@ -8,7 +8,6 @@ groups within 50 ms (`LeafBuffer.add`); for specially protected data before the 
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
@@ -18,6 +17,7 @@ import orjson
 from services.kit import telemetry
 from services.kit.canonical import leaf_hash, set_root
 from services.kit.problems import unavailable
+from services.kit.waking import wait
 
 if TYPE_CHECKING:
     from services.kit.database import Connection, Database
@@ -235,8 +235,7 @@ class LeafBuffer:
     async def _run(self) -> None:
         while True:
             await self._some.wait()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), self._within_s)
+            await wait(self._urgent, self._within_s)
             self._some.clear()
             self._urgent.clear()
             group, self._waiting = self._waiting, []

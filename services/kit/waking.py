@@ -1,8 +1,8 @@
-"""Waking a background task of this process as soon as there is something to do; it looks by itself as well."""
+"""Waking a background task of this process when there is something to do; it also looks by itself."""
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _wakers: dict[str, asyncio.Event] = {}
 
@@ -23,3 +23,13 @@ def woken(name: str) -> Iterator[asyncio.Event]:
     finally:
         if _wakers.get(name) is waker:
             del _wakers[name]
+
+
+async def wait(waker: asyncio.Event, seconds: float) -> None:
+    """Until it is set, at most so long.
+
+    Not asyncio.wait_for: before Python 3.12 that loses a cancellation which arrives with the event.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await waker.wait()

@@ -71,14 +71,12 @@ async def due(db: "Connection", limit: int = 20) -> list[DeadLetter]:
 async def failed_again(db: "Connection", letter: DeadLetter, reason: str) -> None:
     attempts = letter.attempts + 1
     await db.execute(
-        """update dead_letter set attempts = $2, reason = $3,
-               next_at = case when $2 < $4 then now() + make_interval(secs => $5) end
+        """update dead_letter set attempts = $2, reason = $3, next_at = now() + make_interval(secs => $4)
            where id = $1""",
         letter.id,
         attempts,
         reason,
-        ATTEMPTS,
-        pause_s(attempts),
+        pause_s(attempts) if attempts < ATTEMPTS else None,  # no pause, no next time
     )
 
 

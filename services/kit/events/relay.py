@@ -9,7 +9,6 @@ never names two events.
 import asyncio
 import hashlib
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -17,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from services.kit import telemetry
 from services.kit.events.chores import Chores
 from services.kit.events.log import cloud_event, stream_of
-from services.kit.waking import woken
+from services.kit.waking import wait, woken
 
 if TYPE_CHECKING:
     from services.kit.app import Kit
@@ -90,8 +89,7 @@ class _Relay:
                 moved = await self._number_and_send()
                 await self._chores.run_due()
                 if not moved:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(waker.wait(), POLL_S)
+                    await wait(waker, POLL_S)
 
     async def _number_and_send(self) -> bool:
         """One batch; False when there was nothing to do, or nothing can be done just now."""

@@ -1,13 +1,12 @@
 """From the job table to Celery: what is due, and what lost its worker."""
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from services.kit import telemetry
 from services.kit.jobs.table import due
-from services.kit.waking import woken
+from services.kit.waking import wait, woken
 
 if TYPE_CHECKING:
     from services.kit.app import Kit
@@ -22,8 +21,7 @@ async def poller(kit: "Kit") -> None:
             waker.clear()
             handed = await hand_over(kit)
             if not handed:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(waker.wait(), POLL_S)
+                await wait(waker, POLL_S)
 
 
 async def hand_over(kit: "Kit") -> list[UUID]:
