@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from strawberry.dataloader import DataLoader
 
 from services.kit import telemetry
-from services.kit.calls import Calls, ServiceClient
+from services.kit.calls import Calls, DomainError, ServiceClient
 from services.kit.graphql import coded
 from services.kit.principals import Principal
 
@@ -58,9 +58,24 @@ class TokenExchange:
             "audience": service,
             **self._calls.client_assertion(),
         }
-        response = await self._calls.request("identity", "POST", "/oauth/token", data=form, anonymous=True)
+        try:
+            response = await self._calls.request(
+                "identity", "POST", "/oauth/token", data=form, anonymous=True
+            )
+        except DomainError as error:
+            raise self._refusal(service, error) from error
         body = response.json()
         return body["access_token"], time.monotonic() + float(body["expires_in"]) - 15.0
+
+    def _refusal(self, service: str, error: DomainError) -> DomainError:
+        """RFC 8693's words for a refusal, as what they mean to whoever asked."""
+        match error.problem.get("error"):
+            case "invalid_target":
+                return DomainError(service, "FORBIDDEN", f"this session has no rights at {service}")
+            case "invalid_grant" | "invalid_token" | "invalid_request":
+                return DomainError(service, "UNAUTHENTICATED", "the session has ended; sign in again")
+            case _:
+                return error
 
 
 def _usable(kept: "asyncio.Future[tuple[str, float]]") -> bool:

@@ -6,6 +6,7 @@ parameters nobody declared.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -287,12 +288,15 @@ async def _kept_running(task: Background, kit: Kit) -> None:
     """Runs a background task for as long as the service lives; its failure is logged and it starts again."""
     pause = 0.2
     while True:
+        began = time.monotonic()
         try:
             await task(kit)
             return
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the service must go on
+            if time.monotonic() - began > 10.0:  # it ran well in between: this is a new trouble
+                pause = 0.2
             telemetry.logger(kit.name).error(
                 "background task failed",
                 extra={"task": task.__name__, "error": repr(error), "again_in_s": pause},

@@ -167,7 +167,7 @@ class LeafBuffer:
     """
 
     def __init__(
-        self, database: "Database", *, within_s: float = 0.035, most: int = 20_000, patience_s: float = 5.0
+        self, database: "Database", *, within_s: float = 0.025, most: int = 20_000, patience_s: float = 5.0
     ) -> None:
         self._database = database
         self._within_s = within_s

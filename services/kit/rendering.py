@@ -48,7 +48,8 @@ def problem_of(error: Exception) -> Problem:
         case DomainError():
             return _problem_of_domain(error)
         case asyncpg.DataError():
-            return Problem(422, "unstorable_value", f"a value cannot be stored: {error}")
+            # The database's own words may repeat the value, which may be personal.
+            return Problem(422, "unstorable_value", f"a value cannot be stored: {type(error).__name__}")
         case _ if isinstance(error, _BUSY):
             telemetry.logger("kit").warning("unavailable", extra={"error": repr(error)})
             return unavailable(

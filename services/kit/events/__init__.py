@@ -12,7 +12,7 @@ whatever the broker loses shows as a gap, which the consumer fills from the door
 from services.kit.events.consumer import consume
 from services.kit.events.dead_letters import DeadLetter, replay, waiting_letters
 from services.kit.events.door import events_router
-from services.kit.events.log import Draft, Event, Subscription, on, publish, publish_many
+from services.kit.events.log import Draft, Event, Subscription, on, on_many, publish, publish_many
 from services.kit.events.relay import relay
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "consume",
     "events_router",
     "on",
+    "on_many",
     "publish",
     "publish_many",
     "relay",

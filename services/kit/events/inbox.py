@@ -1,8 +1,9 @@
 """Taking events in: cursor, inbox rows and effects in one commit."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import asyncpg
 
 from services.kit import telemetry
 from services.kit.events.dead_letters import park
-from services.kit.events.log import Event, Handler, Subscription
+from services.kit.events.log import Event, ManyHandler, Subscription
 
 if TYPE_CHECKING:
     from services.kit.database import Database, Transaction
@@ -22,6 +23,7 @@ DATABASE_TROUBLE = (
     asyncpg.InsufficientResourcesError,
 )
 """Not the event's fault: it is taken again as if nothing had happened."""
+WAITS = "waits behind an earlier event of its aggregate"
 
 
 class CursorMovedError(Exception):
@@ -45,7 +47,7 @@ class Inbox:
     def __init__(self, database: "Database", subscriptions: Sequence[Subscription]) -> None:
         self._database = database
         self._subscriptions = subscriptions
-        self._by_type: dict[str, tuple[Handler, ...]] = {}
+        self._by_type: dict[str, tuple[ManyHandler, ...]] = {}
         self.cursors = {s.source: Cursor(s.source) for s in subscriptions}
 
     async def load(self) -> None:
@@ -69,7 +71,7 @@ class Inbox:
         for cursor in self.cursors.values():
             cursor.parked = {row["aggregate"] for row in rows if row["source"] == cursor.source}
 
-    def handlers(self, type: str) -> tuple[Handler, ...]:
+    def handlers(self, type: str) -> tuple[ManyHandler, ...]:
         if type not in self._by_type:
             self._by_type[type] = tuple(s.handler for s in self._subscriptions if s.matches(type))
         return self._by_type[type]
@@ -86,14 +88,13 @@ class Inbox:
         cursor = self.cursors[source]
         try:
             async with self._database.transaction() as tx:
-                taken, parked = await self._take(tx, cursor, events, self._run)
+                taken, parked = await self._take_together(tx, cursor, events)
         except (CursorMovedError, *DATABASE_TROUBLE):
             raise
-        except Exception:  # noqa: BLE001 - a handler's; once more, each event on its own
+        except Exception:  # noqa: BLE001 - a handler's; once more, each event by itself
             async with self._database.transaction() as tx:
-                taken, parked = await self._take(tx, cursor, events, self._run_or_park)
-        cursor.position, cursor.event_id = events[-1].seq, events[-1].id
-        cursor.parked |= parked
+                taken, parked = await self._take_singly(tx, cursor, events)
+        cursor.position, cursor.event_id, cursor.parked = events[-1].seq, events[-1].id, parked
         telemetry.events_applied.labels(self._database.service, source).inc(taken)
         return taken
 
@@ -104,46 +105,48 @@ class Inbox:
             await _move(tx, cursor, 0, None)
         cursor.position, cursor.event_id = 0, None
 
-    async def _take(
-        self,
-        tx: "Transaction",
-        cursor: Cursor,
-        events: Sequence[Event],
-        run: "Callable[[Transaction, Event], Awaitable[bool]]",
+    async def _take_together(
+        self, tx: "Transaction", cursor: Cursor, events: Sequence[Event]
     ) -> tuple[int, set[str]]:
-        await _move(tx, cursor, events[-1].seq, events[-1].id)
-        ours = [event for event in events if self.handlers(event.type)]
-        fresh = await _note(tx, cursor.source, ours)
-        taken, parked = 0, set[str]()
-        for event in ours:
-            if event.id not in fresh:
+        fresh = await self._fresh(tx, cursor, events)
+        free = [event for event in fresh if event.aggregate not in cursor.parked]
+        for event in fresh:
+            if event.aggregate in cursor.parked:
+                await park(tx, event, attempts=0, reason=WAITS)
+        for _, run in groupby(free, key=lambda event: self.handlers(event.type)):
+            await self.effect(tx, list(run))
+        return len(free), cursor.parked
+
+    async def _take_singly(
+        self, tx: "Transaction", cursor: Cursor, events: Sequence[Event]
+    ) -> tuple[int, set[str]]:
+        parked, taken = set(cursor.parked), 0
+        for event in await self._fresh(tx, cursor, events):
+            if event.aggregate in parked:
+                await park(tx, event, attempts=0, reason=WAITS)
                 continue
-            if event.aggregate in cursor.parked or event.aggregate in parked:
-                await park(tx, event, attempts=0, reason="waits behind an earlier event of its aggregate")
-                parked.add(event.aggregate)
-            elif await run(tx, event):
+            failure = await self.attempt(tx, event)
+            if failure is None:
                 taken += 1
             else:
+                await park(tx, event, attempts=1, reason=failure)
                 parked.add(event.aggregate)
         return taken, parked
 
-    async def _run(self, tx: "Transaction", event: Event) -> bool:
-        await self.effect(tx, event)
-        return True
-
-    async def _run_or_park(self, tx: "Transaction", event: Event) -> bool:
-        failure = await self.attempt(tx, event)
-        if failure is not None:
-            await park(tx, event, attempts=1, reason=failure)
-        return failure is None
+    async def _fresh(self, tx: "Transaction", cursor: Cursor, events: Sequence[Event]) -> list[Event]:
+        """Moves the cursor behind the events; returns those that concern us and were not taken before."""
+        await _move(tx, cursor, events[-1].seq, events[-1].id)
+        ours = [event for event in events if self.handlers(event.type)]
+        new = await _note(tx, cursor.source, ours)
+        return [event for event in ours if event.id in new]
 
     async def attempt(self, tx: "Transaction", event: Event) -> str | None:
-        """The effect alone, undone if it fails; what it failed of, or None."""
+        """The effect of one event, undone if it fails; what it failed of, or None."""
         failure: str | None = None
         with suppress(_Undone):
             async with tx.savepoint():
                 try:
-                    await self.effect(tx, event)
+                    await self.effect(tx, [event])
                 except DATABASE_TROUBLE:
                     raise
                 except Exception as error:
@@ -155,10 +158,10 @@ class Inbox:
                     raise _Undone from error
         return failure
 
-    async def effect(self, tx: "Transaction", event: Event) -> None:
-        with telemetry.span(f"take {event.type}", parent=event.traceparent, kind="consumer"):
-            for handler in self.handlers(event.type):
-                await handler(tx, event)
+    async def effect(self, tx: "Transaction", events: Sequence[Event]) -> None:
+        """Of events that have the same handlers."""
+        for handler in self.handlers(events[0].type):
+            await handler(tx, events)
 
 
 class _Undone(Exception):

@@ -77,6 +77,7 @@ class Event:
 
 
 Handler = Callable[["Transaction", Event], Awaitable[None]]
+ManyHandler = Callable[["Transaction", Sequence[Event]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Subscription:
     """A service's interest in a type of event, or in all types that begin so (`transport.warning.`)."""
 
     type: str
-    handler: Handler
+    handler: ManyHandler
 
     @property
     def source(self) -> str:
@@ -101,6 +102,21 @@ def on(type: str, handler: Handler) -> Subscription:
         type: `transport.warning.raised`, or a beginning up to a dot: `transport.warning.`.
         handler: `async (tx, event)`; what it writes through `tx` is the effect. If it raises, nothing is
             kept, the event is tried again later, and later events of the same aggregate wait behind it.
+    """
+
+    async def each(tx: "Transaction", events: Sequence[Event]) -> None:
+        for event in events:
+            with telemetry.span(f"take {event.type}", parent=event.traceparent, kind="consumer"):
+                await handler(tx, event)
+
+    return on_many(type, each)
+
+
+def on_many(type: str, handler: ManyHandler) -> Subscription:
+    """The same for events that come in numbers: the handler gets those that follow each other at once.
+
+    Args:
+        handler: `async (tx, events)`; if it raises, each of them is tried by itself.
     """
     if not _TYPES.fullmatch(type):
         raise ValueError(

@@ -77,13 +77,13 @@ class _Lease(threading.Thread):
         self._redis_url = kit.settings.redis_url
         self._job = job
         self._lost = lost
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
         asyncio.run(self._beat())
 
     def stop(self) -> None:
-        self._stop.set()
+        self._ended.set()
         self.join(timeout=10.0)
 
     async def _beat(self) -> None:
@@ -91,7 +91,7 @@ class _Lease(threading.Thread):
 
         await self._database.start()
         try:
-            while not await asyncio.to_thread(self._stop.wait, BEAT_S):
+            while not await asyncio.to_thread(self._ended.wait, BEAT_S):
                 note_alive(self._redis_url)
                 try:
                     async with self._database.transaction() as tx:

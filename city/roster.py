@@ -1,0 +1,142 @@
+"""Who the city needs at the suite's doors: clients for organisations, accounts for a few people."""
+
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+from city.areas import PREFECTURE, places
+from city.institutions import Organisation
+from city.numbers import CITIZEN_NUMBER
+from city.people import Person
+from city.sights import SITES
+from city.simulation import PEOPLE, SEED, TODAY, City
+
+REGISTRY, AGENCY, INSURER, GATE, SITE = (
+    "population-register",
+    "pension-office",
+    "medical-fund",
+    "gates",
+    "scenic-area",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An organisation's client. `name` is also its key file's: `<name>.json`."""
+
+    name: str
+    kind: str
+    organisation: str  # unified social credit code
+    area: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who signs in. The demo decides on the password."""
+
+    username: str
+    kind: str  # person or staff
+    roles: list[str]
+    areas: list[str]
+    identifier: dict[str, str] | None
+    organisation: str | None
+    title: dict[str, str]  # who this is, zh and en
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    clients: list[Client] = field(default_factory=list)
+    accounts: list[Account] = field(default_factory=list)
+    organisations: list[dict[str, Any]] = field(default_factory=list)
+    places: list[dict[str, str]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def roster(people: int = PEOPLE, seed: int = SEED, today: date = TODAY) -> Roster:
+    """What has to stand before the city can push: the same for the same city."""
+    return roster_of(City(people=people, seed=seed, today=today))
+
+
+def roster_of(city: City) -> Roster:
+    return Roster(
+        _clients(city), _accounts(city), [_organisation(org) for org in city.institutions.all()], places()
+    )
+
+
+def _clients(city: City) -> list[Client]:
+    here = city.institutions
+    clients = [
+        Client(REGISTRY, "registry", here.registry.code, PREFECTURE),
+        Client(AGENCY, "agency", here.pension_office.code, PREFECTURE),
+        Client(INSURER, "insurer", here.medical_fund.code, PREFECTURE),
+        Client(SITE, "site", here.site_bureau.code, PREFECTURE),
+        Client(GATE, "gate", here.site_bureau.code, PREFECTURE),
+    ]
+    clients += [Client(one.client, "hospital", one.hospital.code, PREFECTURE) for one in here.alliances]
+    return clients + [
+        Client(one.client, "school", one.organisation.code, PREFECTURE) for one in here.school_groups
+    ]
+
+
+def _organisation(organisation: Organisation) -> dict[str, Any]:
+    return {
+        "uscc": organisation.code,
+        "name": organisation.name,
+        "name_en": organisation.name_en,
+        "kind": organisation.kind,
+        "area": organisation.area,
+        "parent": organisation.parent,
+    }
+
+
+def _accounts(city: City) -> list[Account]:
+    people = {username: person for username, person in _personas(city).items() if person is not None}
+    titles = {
+        "student": ("中学生", "a pupil at secondary school, known to all four domains"),
+        "parent": ("上述中学生的家长", "the pupil's parent"),
+        "pensioner": ("退休职工", "a retired worker"),
+    }
+    accounts = [
+        Account(
+            username,
+            "person",
+            [],
+            [],
+            {"system": CITIZEN_NUMBER, "value": person.number},
+            None,
+            dict(zip(("zh", "en"), titles[username], strict=True)),
+        )
+        for username, person in people.items()
+    ]
+    here = city.institutions
+    for username, role, organisation, zh, en in (
+        ("flow-staff", "flow_staff", here.site_bureau, "景区客流值班员", "scenic area, on duty for crowds"),
+        ("auditor", "auditor", here.pension_office, "社保基金稽核员", "benefit auditor"),
+        ("operator", "operator", here.pension_office, "平台运维员", "operator of the suite"),
+    ):
+        accounts.append(
+            Account(username, "staff", [role], [PREFECTURE], None, organisation.code, {"zh": zh, "en": en})
+        )
+    return accounts
+
+
+def _personas(city: City) -> dict[str, Person | None]:
+    """A pupil whom every domain knows, one of their parents, a pensioner; from near the sights if any."""
+    near = {site.area for site in SITES}
+    living = city.population.living()
+
+    def best(candidates: list[Person]) -> Person | None:
+        """Near the sights first, then known to a hospital, then young, so as to be a minor for long."""
+        return max(
+            candidates,
+            key=lambda person: (person.area in near, min(len(city.history(person).visits), 3), person.birth),
+            default=None,
+        )
+
+    pupils = [p for p in living if p.seat is not None and p.seat.stage in ("junior", "senior")]
+    retired = [p for p in living if p.pension == "employee_pension" and p.index not in city.plants.plans]
+    student = best(pupils)
+    parent = city.people[student.guardians[0]] if student is not None else None
+    return {"student": student, "parent": parent, "pensioner": best(retired)}

@@ -1,0 +1,150 @@
+"""The doors of education: rosters in, receipts and lifelong records out."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query, Request
+from starlette.responses import Response
+
+from education import imports, proposals, receipts
+from education import record as records
+from education.oneroster.body import OPENAPI, zip_of
+from education.oneroster.reading import ONEROSTER_CSV
+from education.repository import roster
+from education.shapes import (
+    Decision,
+    FaultPage,
+    ImportPage,
+    LearningRecord,
+    Mode,
+    OrganisationPage,
+    ProposedPage,
+    Receipt,
+)
+from services.kit.app import KitDep, Read, Router, Tx, service
+from services.kit.principals import Principal, allowed
+
+# A zip of a million rows has about 15 MB and takes a minute.
+BODY_LIMIT_BYTES = 64 * 1024 * 1024
+REQUEST_TIMEOUT_S = 600.0
+
+router = Router(prefix="/education", tags=["education"])
+Sender = Annotated[Principal, allowed("education:imports:write")]
+Reader = Annotated[Principal, allowed("education:records:read")]
+First = Annotated[int, Query(ge=1, le=100)]
+FILES = dict(ONEROSTER_CSV.files)
+
+
+@router.post(
+    "/imports",
+    status_code=201,
+    response_model=Receipt,
+    openapi_extra=OPENAPI,
+    responses={
+        200: {"description": "Sent before; the first receipt"},
+        422: {"description": "Refused, with faults"},
+    },
+)
+async def push_roster(request: Request, kit: KitDep, who: Sender, mode: Mode = "atomic") -> Response:
+    """A OneRoster 1.2 CSV zip. `atomic`: all or nothing; `accept-valid`: faulty rows are set aside.
+
+    The same zip from the same client is one push: sent again, it gets the same receipt.
+    """
+    body = await zip_of(request)
+    import_id, before = await imports.push(kit, who, body=body, mode=mode, dialect=ONEROSTER_CSV)
+    async with kit.db.read() as db:
+        found = await receipts.receipt(
+            db, source=imports.source_of(who), import_id=import_id, files=FILES, sent_before=before
+        )
+    if found.status == "rejected":
+        raise receipts.refusal(found)
+    return Response(
+        found.model_dump_json(),
+        200 if before else 201,
+        headers={"Location": f"/education/imports/{import_id}"},
+        media_type="application/json",
+    )
+
+
+@router.get("/imports")
+async def list_imports(db: Read, who: Sender, first: First = 20, after: str | None = None) -> ImportPage:
+    """The caller's pushes, newest first."""
+    return await receipts.listed(db, source=imports.source_of(who), first=first, after=after)
+
+
+@router.get("/imports/{import_id}")
+async def read_receipt(db: Read, who: Sender, import_id: Annotated[UUID, Path()]) -> Receipt:
+    """The receipt of one push, refused ones included."""
+    return await receipts.receipt(db, source=imports.source_of(who), import_id=import_id, files=FILES)
+
+
+@router.get("/imports/{import_id}/faults")
+async def read_faults(
+    db: Read, who: Sender, import_id: UUID, first: First = 100, after: str | None = None
+) -> FaultPage:
+    """Every fault of a push, in the order of its files."""
+    return await receipts.faults_of(
+        db, source=imports.source_of(who), import_id=import_id, first=first, after=after
+    )
+
+
+@router.get("/imports/{import_id}/proposals/{proposal_id}/rows")
+async def read_proposed(
+    db: Read, who: Sender, import_id: UUID, proposal_id: UUID, first: First = 100, after: str | None = None
+) -> ProposedPage:
+    """The ids of the rows that a proposal would end."""
+    return await receipts.proposed(
+        db,
+        source=imports.source_of(who),
+        import_id=import_id,
+        proposal_id=proposal_id,
+        first=first,
+        after=after,
+    )
+
+
+@router.post("/proposals/{proposal_id}/decisions", status_code=201)
+async def decide_proposal(tx: Tx, who: Sender, proposal_id: UUID, decision: Decision) -> Receipt:
+    """Ends the rows that a push no longer mentioned, or keeps them; names the person who says so."""
+    source = imports.source_of(who)
+    import_id = await proposals.decide(tx, source=source, proposal_id=proposal_id, decision=decision)
+    return await receipts.receipt(tx, source=source, import_id=import_id, files=FILES)
+
+
+@router.get("/organisations")
+async def list_organisations(
+    db: Read, who: Sender, first: First = 50, after: str | None = None
+) -> OrganisationPage:
+    """The organisations the caller keeps here."""
+    return await records.organisations(db, source=imports.source_of(who), first=first, after=after)
+
+
+@router.get("/records/me")
+async def read_own_record(
+    kit: KitDep, db: Read, who: Reader, first: First = 50, after: str | None = None
+) -> LearningRecord:
+    """The caller's own lifelong record; `first` and `after` page through the classes."""
+    learner_id = records.own_id(who)
+    found = await records.record(db, who, learner_id, first=first, after=after)
+    assert kit.leaves is not None
+    # Children's records are specially protected: the access is on record before the answer leaves.
+    await kit.leaves.write(
+        who,
+        action="education.record.read",
+        subject=learner_id,
+        records=len(found.episodes) + len(found.classes.items),
+        resource="record",
+    )
+    return found
+
+
+app = service(
+    "education",
+    title="Huimin education",
+    description="教育:名册接入与终身学习档案 · rosters in OneRoster 1.2 CSV, lifelong learner records",
+    routers=[router],
+    startup=[imports.open_slots],
+    counts=roster.counts,
+    body_limit_bytes=BODY_LIMIT_BYTES,
+    request_timeout_s=REQUEST_TIMEOUT_S,
+)

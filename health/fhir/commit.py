@@ -1,0 +1,245 @@
+"""Writes what a push comes to, in the caller's transaction: versions, history, index rows, people, one leaf,
+one event. What a resource says already is left as it stands.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from health import keys, patients, repository
+from health.fhir import extract
+from health.fhir.entries import Entry
+from health.fhir.outcome import Issue, Refusal
+from health.fhir.resolve import Plan, Sender
+from health.models import NOBODY, Person, Version
+from services.identity.client import IdentityClient
+from services.kit.canonical import leaf_hash, tree_root
+from services.kit.database import Transaction
+
+Status = Literal["201 Created", "200 OK"]
+EVENT = "health.records.accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one entry."""
+
+    status: Status
+    type: str
+    id: str
+    version: int
+    ts: datetime
+    issue: Issue | None = None
+
+    @property
+    def location(self) -> str:
+        return f"{self.type}/{self.id}/_history/{self.version}"
+
+    @property
+    def etag(self) -> str:
+        return f'W/"{self.version}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """The push as its sender made it, for the leaf and the event."""
+
+    action: str
+    digest: bytes
+    sender: Sender
+
+
+async def committed(
+    tx: Transaction, plan: Plan, push: Push, *, identity: IdentityClient, base: str
+) -> list[Result]:
+    """Keeps everything of the plan; the results stand in the order of the entries.
+
+    Raises:
+        Refusal: a Patient carries an identifier that cannot be right.
+        DomainError: identity does not answer.
+    """
+    now = _now()
+    versions = await _versions(tx, plan, push.sender, now)
+    people = await _people(identity, plan, versions, base)
+    kept = [versions[index] for index in sorted(versions)]
+    links = await repository.keep(tx, kept) if kept else []
+    if people:
+        await repository.keep_people(tx, list(people.values()), now)
+    await _tell(tx, plan, push, kept, links, people)
+    return _results(plan, versions, people)
+
+
+def text_of(type: str, id: str, version: int, ts: datetime, meta: str, rest: str) -> str:
+    """The resource as it is kept and returned: id and meta are the server's, all else the sender's."""
+    own = f'"versionId":"{version}","lastUpdated":"{instant(ts)}"'
+    meta = f"{own},{meta}" if meta else own
+    return f'{{"resourceType":"{type}","id":"{id}","meta":{{{meta}}}{"," if rest else ""}{rest}}}'
+
+
+def instant(ts: datetime) -> str:
+    return ts.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _now() -> datetime:
+    """To the millisecond, which is what `meta.lastUpdated` says."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+async def _versions(tx: Transaction, plan: Plan, sender: Sender, now: datetime) -> dict[int, Version]:
+    """The versions to be kept, by entry."""
+    created = [e for e in plan.prepared.entries if e.index not in plan.stored and e.index not in plan.twins]
+    pks = await repository.next_pks(tx, len(created)) if created else []
+    for entry, pk in zip(created, pks, strict=True):
+        plan.pks[entry.local] = pk
+    versions = {
+        entry.index: _version(plan, entry, sender, now, pk=pk, number=1, previous=None)
+        for entry, pk in zip(created, pks, strict=True)
+    }
+    for entry in plan.prepared.entries:
+        if entry.index in plan.updated and entry.index not in plan.twins:
+            row = plan.locked[plan.stored[entry.index].pk]
+            if _said_already(plan, entry, row):
+                continue
+            versions[entry.index] = _version(
+                plan, entry, sender, now, pk=row["pk"], number=row["version"] + 1, previous=row["link"]
+            )
+    return versions
+
+
+def _said_already(plan: Plan, entry: Entry, row: Any) -> bool:
+    stored = plan.stored[entry.index]
+    rest = _rewritten(plan, entry)
+    return bool(row["body"] == text_of(entry.type, stored.id, row["version"], row["ts"], entry.meta, rest))
+
+
+def _version(
+    plan: Plan, entry: Entry, sender: Sender, now: datetime, *, pk: int, number: int, previous: bytes | None
+) -> Version:
+    stored = plan.stored.get(entry.index)
+    id = stored.id if stored is not None else entry.id
+    return Version(
+        pk=pk,
+        type=entry.type,
+        id=id,
+        version=number,
+        ts=now,
+        pt=_compartment(plan, entry, pk),
+        occurred=entry.occurred if entry.occurred is not None else extract.microseconds(now),
+        organisation=sender.organisation,
+        client=sender.client,
+        body=text_of(entry.type, id, number, now, entry.meta, _rewritten(plan, entry)),
+        method="POST" if number == 1 and entry.method == "POST" else "PUT",
+        tokens=entry.tokens,
+        references=[
+            keys.reference_key(entry.type, name, plan.final.get(target, target))
+            for name, target in entry.references
+        ],
+        dates=[(key, low, high) for key, low, high in entry.dates],
+        previous=previous,
+    )
+
+
+def _rewritten(plan: Plan, entry: Entry) -> str:
+    """The text with stored ids where chosen ones stood in; a chosen id stands nowhere else in a text."""
+    rest = entry.rest
+    for chosen in entry.uses:
+        if chosen in plan.final:
+            rest = rest.replace(chosen, plan.final[chosen])
+    return rest
+
+
+def _compartment(plan: Plan, entry: Entry, pk: int) -> int:
+    if entry.type == "Patient":
+        return pk
+    if entry.patient is None:
+        return NOBODY
+    return plan.pks.get(plan.final.get(entry.patient, entry.patient), NOBODY)
+
+
+async def _people(
+    identity: IdentityClient, plan: Plan, versions: dict[int, Version], base: str
+) -> dict[int, Person]:
+    """The persons of the Patients that are kept, by entry."""
+    entries = [e for e in plan.prepared.entries if e.index in versions and e.person is not None]
+    try:
+        people = await patients.linked(identity, [_facts(e, versions[e.index], base) for e in entries])
+    except patients.InvalidIdentifier as error:
+        entry = entries[error.patient]
+        assert entry.person is not None
+        where = "identifier" if error.position is None else entry.person["paths"][error.position]
+        raise Refusal(422, [Issue("value", str(error), f"{entry.resource_path}.{where}")]) from error
+    return {entry.index: person for entry, person in zip(entries, people, strict=True)}
+
+
+def _facts(entry: Entry, version: Version, base: str) -> patients.Facts:
+    said = dict(entry.person or {})
+    identifiers, deceased = said.pop("identifiers"), said.pop("deceased")
+    del said["paths"]
+    return patients.Facts(
+        pt=version.pk,
+        identifiers=identifiers,
+        attributes=said,
+        deceased=deceased,
+        own_system=f"{base}Patient",
+        own_value=version.id,
+    )
+
+
+async def _tell(
+    tx: Transaction,
+    plan: Plan,
+    push: Push,
+    kept: Sequence[Version],
+    links: Sequence[bytes],
+    people: dict[int, Person],
+) -> None:
+    subjects = {person.sector_id for person in people.values() if person.sector_id is not None}
+    others = {version.pt for version in kept} - {person.pt for person in people.values()} - {NOBODY}
+    if others:
+        subjects.update(await repository.sector_ids(tx, others))
+    root = tree_root([leaf_hash(link) for link in links]).hex()
+    about: dict[str, Any] = {"subjects": sorted(subjects)} if len(subjects) > 1 else {}
+    await tx.leaf(
+        action=push.action,
+        records=len(kept),
+        subject=next(iter(subjects)) if len(subjects) == 1 else None,
+        # The leaf anchors the histories' chains: this is the tree over the links made by this push.
+        resource=f"history:{root}",
+        batch_hash=push.digest.hex(),
+        **about,
+    )
+    types = Counter(version.type for version in kept)
+    await tx.publish(
+        EVENT,
+        aggregate=f"batch/{push.digest.hex()}",
+        data={"batch": push.digest.hex(), "count": len(kept), "types": dict(types), "history": root},
+    )
+
+
+def _results(plan: Plan, versions: dict[int, Version], people: dict[int, Person]) -> list[Result]:
+    found: dict[int, Result] = {}
+    for entry in plan.prepared.entries:
+        version = versions.get(entry.index)
+        stored = plan.stored.get(entry.index)
+        if version is not None:
+            status: Status = "201 Created" if version.version == 1 else "200 OK"
+            issue = _conflict(entry, people.get(entry.index))
+            found[entry.index] = Result(status, version.type, version.id, version.version, version.ts, issue)
+        elif stored is not None:
+            row = plan.locked.get(stored.pk)
+            number, ts = (row["version"], row["ts"]) if row is not None else (stored.version, stored.ts)
+            found[entry.index] = Result("200 OK", stored.type, stored.id, number, ts)
+        else:
+            first = found[plan.twins[entry.index]]
+            found[entry.index] = Result("200 OK", first.type, first.id, first.version, first.ts)
+    return [found[entry.index] for entry in plan.prepared.entries]
+
+
+def _conflict(entry: Entry, person: Person | None) -> Issue | None:
+    if person is None or person.sector_id is not None:
+        return None
+    words = "kept, but linked to no person: its identifiers contradict what is known"
+    return Issue("processing", words, f"{entry.resource_path}.identifier", "warning")

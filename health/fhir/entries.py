@@ -1,0 +1,84 @@
+"""What the worker processes hand back: a bundle's entries, checked, cut and indexed, ready for the store."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Entry:
+    """One resource to be stored.
+
+    Attributes:
+        path: FHIRPath of the entry (or of the resource, where it came alone), for `expression`.
+        id: the id it will have unless it turns out to be in the store already.
+        condition: the search of `ifNoneExist`, or of a conditional update.
+        meta: the members of `meta` as sent, without those the server sets; JSON text without braces.
+        rest: all other members but `resourceType` and `id`, references rewritten; JSON text without braces.
+        tokens: keys of the token index.
+        identifiers: keys of its full identifiers (`system|value`), by which a repeated one is known again.
+        references: parameter and target.
+        dates: parameter key and interval.
+        patient: whose compartment it is in, as `Patient/id`.
+        occurred: when it happened, microseconds since 1970.
+        uses: local references it holds.
+        person: what it says about a person, where it is a Patient.
+    """
+
+    index: int
+    path: str
+    type: str
+    id: str
+    method: str
+    meta: str
+    rest: str
+    full_url: str | None = None
+    condition: str | None = None
+    if_match: str | None = None
+    tokens: list[int] = field(default_factory=list)
+    identifiers: list[int] = field(default_factory=list)
+    references: list[list[str]] = field(default_factory=list)
+    dates: list[list[int]] = field(default_factory=list)
+    patient: str | None = None
+    occurred: int | None = None
+    uses: list[str] = field(default_factory=list)
+    person: dict[str, Any] | None = None
+
+    @property
+    def local(self) -> str:
+        return f"{self.type}/{self.id}"
+
+    @property
+    def resource_path(self) -> str:
+        return f"{self.path}.resource" if self.path.startswith("Bundle") else self.path
+
+
+@dataclass(slots=True)
+class Conditional:
+    """A reference by search: what it asks, what stands in the texts for it, where it was written."""
+
+    type: str
+    query: str
+    stand_in: str
+    paths: list[str]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A whole push.
+
+    Attributes:
+        outside: places of the references to what must be in the store, by `Type/id`.
+    """
+
+    entries: list[Entry]
+    conditionals: list[Conditional] = field(default_factory=list)
+    outside: dict[str, list[str]] = field(default_factory=dict)
+
+
+def loaded(found: dict[str, Any]) -> Prepared:
+    """A Prepared from its JSON form."""
+    return Prepared(
+        entries=[Entry(**entry) for entry in found["entries"]],
+        conditionals=[Conditional(**condition) for condition in found["conditionals"]],
+        outside=found["outside"],
+    )

@@ -1,0 +1,232 @@
+"""Read, vread, search, create and update of single resources (FHIR R4 http.html)."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from urllib.parse import urlencode
+
+import orjson
+
+from health import repository
+from health.fhir import access, search
+from health.fhir.bundle import check_rights, sender_of
+from health.fhir.commit import Push, Result, committed
+from health.fhir.definitions import definitions
+from health.fhir.entries import Prepared
+from health.fhir.outcome import Issue, outcome, refused
+from health.fhir.paging import PARAMETER, Pages, Pairs
+from health.fhir.resolve import resolved
+from health.fhir.search import Handling, Search
+from health.fhir.workers import Workers
+from health.models import Reach
+from services.identity.client import IdentityClient
+from services.kit.app import Kit
+from services.kit.database import Connection, Row, Transaction
+from services.kit.idempotency import Answer, idempotent, request_hash
+from services.kit.principals import Principal
+
+Return = Literal["representation", "minimal", "OperationOutcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fhir:
+    """What the interactions stand on; one for the running service.
+
+    Attributes:
+        base: the server's base URL with a slash at its end.
+    """
+
+    kit: Kit
+    workers: Workers
+    pages: Pages
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of `/fhir`."""
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def check_type(kind: str) -> None:
+    """Raises Refusal 404 unless R4 has the type."""
+    if kind not in definitions().resources:
+        raise refused(404, "not-supported", f"{kind!r} is no resource type of FHIR R4")
+
+
+async def read(fhir: Fhir, principal: Principal, kind: str, id: str, version: int | None = None) -> Reply:
+    """The current version, or a certain one."""
+    check_type(kind)
+    reach = access.reach(principal, kind, "r")
+    async with fhir.kit.db.read() as db:
+        if version is None:
+            row = await repository.read(db, reach, kind, id)
+        else:
+            row = await repository.vread(db, reach, kind, id, version)
+        if row is None:
+            what = f"{kind}/{id}" if version is None else f"{kind}/{id}/_history/{version}"
+            raise refused(404, "not-found", f"there is no {what} here for this caller")
+        await _leave(fhir, principal, db, "fhir.read", [row], resource=f"{kind}/{id}")
+    return Reply(row["body"].encode(), headers=_version_headers(row["version"], row["ts"]))
+
+
+async def find(
+    fhir: Fhir, principal: Principal, kind: str, pairs: Pairs, *, handling: Handling, posted: bool
+) -> Reply:
+    """A page of a search, as a searchset Bundle.
+
+    Args:
+        posted: the parameters came in a body (`_search`), where a citizen number may stand.
+    """
+    check_type(kind)
+    reach = access.reach(principal, kind, "s")
+    after, own = 0, f"{fhir.base}{kind}"
+    if not posted and pairs:
+        own += f"?{urlencode(pairs)}"
+    if [name for name, _ in pairs] == [PARAMETER]:
+        pairs, after = fhir.pages.opened(kind, pairs[0][1])
+        posted = True
+    asked = search.parsed(kind, pairs, base=fhir.base, handling=handling)
+    if asked.private and not posted:
+        words = f"a citizen number must not stand in a URL: POST the search to {kind}/_search"
+        raise refused(400, "security", words, "identifier")
+    async with fhir.kit.db.read() as db:
+        if asked.count == 0:
+            return await _counted(fhir, principal, db, reach, asked)
+        rows = await repository.search(db, reach, asked.criteria, after=after, limit=asked.count + 1)
+        page = rows[: asked.count]
+        await _leave(fhir, principal, db, "fhir.search", page, resource=kind)
+    following = fhir.pages.token(kind, pairs, page[-1]["pk"]) if len(rows) > len(page) else None
+    return Reply(_searchset(fhir, kind, asked, page, own, following))
+
+
+async def create(
+    fhir: Fhir,
+    principal: Principal,
+    kind: str,
+    raw: bytes,
+    *,
+    if_none_exist: str | None,
+    key: str | None,
+    wanted: Return,
+) -> Reply:
+    """Always makes a resource, unless `If-None-Exist` finds one."""
+    check_type(kind)
+    prepared = await fhir.workers.resource(raw, fhir.base, kind, None)
+    prepared.entries[0].condition = if_none_exist
+    check_rights(principal, prepared.entries)
+    async with fhir.kit.db.transaction(principal) as tx:
+        if key is None:
+            return await _written(fhir, tx, principal, prepared, raw, "fhir.create", wanted)
+        whole = request_hash(f"POST /fhir/{kind} {if_none_exist}".encode(), raw)
+        async with idempotent(tx, principal.client_id, key, whole) as slot:
+            if slot.answer is not None:
+                return Reply(slot.answer.body, slot.answer.status, dict(slot.answer.headers))
+            reply = await _written(fhir, tx, principal, prepared, raw, "fhir.create", wanted)
+            slot.keep(Answer(reply.status, reply.body, reply.headers))
+            return reply
+
+
+async def update(
+    fhir: Fhir,
+    principal: Principal,
+    kind: str,
+    id: str,
+    raw: bytes,
+    *,
+    if_match: str | None,
+    wanted: Return,
+) -> Reply:
+    """A new version; a first one where there was none under this id."""
+    check_type(kind)
+    prepared = await fhir.workers.resource(raw, fhir.base, kind, id)
+    prepared.entries[0].if_match = if_match
+    check_rights(principal, prepared.entries)
+    async with fhir.kit.db.transaction(principal) as tx:
+        return await _written(fhir, tx, principal, prepared, raw, "fhir.update", wanted)
+
+
+async def _written(
+    fhir: Fhir,
+    tx: Transaction,
+    principal: Principal,
+    prepared: Prepared,
+    raw: bytes,
+    action: str,
+    wanted: Return,
+) -> Reply:
+    sender = sender_of(principal)
+    plan = await resolved(tx, prepared, sender, fhir.base)
+    push = Push(action, hashlib.sha256(raw).digest(), sender)
+    identity = fhir.kit.calls.client(IdentityClient)
+    [result] = await committed(tx, plan, push, identity=identity, base=fhir.base)
+    return Reply(
+        await _returned(tx, result, wanted),
+        201 if result.status.startswith("201") else 200,
+        {"location": fhir.base + result.location, **_version_headers(result.version, result.ts)},
+    )
+
+
+async def _returned(tx: Transaction, result: Result, wanted: Return) -> bytes:
+    if wanted == "minimal":
+        return b""
+    if wanted == "OperationOutcome":
+        done = Issue("informational", f"{result.status}: {result.location}", severity="information")
+        return outcome([result.issue or done])
+    row = await repository.read(tx, Reach(), result.type, result.id)
+    assert row is not None, "what this transaction wrote it can read"
+    return str(row["body"]).encode()
+
+
+def _version_headers(version: int, ts: datetime) -> dict[str, str]:
+    return {
+        "etag": f'W/"{version}"',
+        "last-modified": ts.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+    }
+
+
+async def _leave(
+    fhir: Fhir, principal: Principal, db: Connection, action: str, rows: Sequence[Row], *, resource: str
+) -> None:
+    """One leaf for what is shown, naming everybody it is about."""
+    assert fhir.kit.leaves is not None
+    subjects = await repository.sector_ids(db, {row["pt"] for row in rows if row["pt"]})
+    if len(subjects) > 1:
+        fhir.kit.leaves.add(principal, action=action, records=len(rows), resource=resource, subjects=subjects)
+    else:
+        subject = subjects[0] if subjects else None
+        fhir.kit.leaves.add(principal, action=action, records=len(rows), resource=resource, subject=subject)
+
+
+async def _counted(fhir: Fhir, principal: Principal, db: Connection, reach: Reach, asked: Search) -> Reply:
+    number = await repository.count(db, reach, asked.criteria)
+    await _leave(fhir, principal, db, "fhir.count", [], resource=asked.criteria.type)
+    return Reply(orjson.dumps({"resourceType": "Bundle", "type": "searchset", "total": number}))
+
+
+def _searchset(
+    fhir: Fhir, kind: str, asked: Search, page: Sequence[Row], own: str, following: str | None
+) -> bytes:
+    """The Bundle around the bodies, which go in as they are kept."""
+    links = [{"relation": "self", "url": own}]
+    if following is not None:
+        links.append({"relation": "next", "url": f"{fhir.base}{kind}?{PARAMETER}={following}"})
+    entries: list[object] = [
+        {
+            "fullUrl": f"{fhir.base}{kind}/{row['id']}",
+            "resource": orjson.Fragment(row["body"]),
+            "search": {"mode": "match"},
+        }
+        for row in page
+    ]
+    if asked.ignored:
+        report = orjson.Fragment(outcome(asked.ignored))
+        entries.append({"resource": report, "search": {"mode": "outcome"}})
+    bundle: dict[str, object] = {"resourceType": "Bundle", "type": "searchset", "link": links}
+    # An empty array is not allowed in FHIR JSON.
+    return orjson.dumps({**bundle, "entry": entries} if entries else bundle)

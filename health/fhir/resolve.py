@@ -1,0 +1,360 @@
+"""What the entries of a push mean in the store: which are there already, and whom references name.
+
+FHIR R4 http.html#trules. The store is asked once for each kind of question, however many entries ask it.
+What is not found is asked again under a lock on its name, so that of two pushes at the same moment one makes
+the resource and the other finds it.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from health import keys, repository
+from health.fhir import search
+from health.fhir.entries import Conditional, Entry, Prepared
+from health.fhir.outcome import Issue, Refusal
+from health.models import Clause, Criteria, Dates, Found, Ids, References, Tokens, When
+from services.kit.database import Connection, Row
+
+REGISTERS = frozenset({"HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole"})
+"""Types a hospital repeats in bundle after bundle: known again by identifier, among the sender's own."""
+
+SHOWN = 5
+_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who pushes.
+
+    Attributes:
+        unlimited: may change other organisations' resources too (conformance tools, --no-auth).
+    """
+
+    client: str
+    organisation: str | None
+    unlimited: bool = False
+
+    def owns(self, found: Found) -> bool:
+        return (
+            self.unlimited
+            or found.client == self.client
+            or (found.organisation is not None and found.organisation == self.organisation)
+        )
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a push comes to.
+
+    Attributes:
+        stored: what an entry is in the store already, by the entry's index.
+        final: the reference to write instead of a chosen one.
+        pks: keys of stored resources, by reference.
+        updated: entries that may change what is stored; the others of `stored` are left as they are.
+        locked: rows of what may change, by key.
+        twins: entries that say the same as an earlier one of their bundle, and which.
+    """
+
+    prepared: Prepared
+    stored: dict[int, Found] = field(default_factory=dict)
+    final: dict[str, str] = field(default_factory=dict)
+    pks: dict[str, int] = field(default_factory=dict)
+    updated: set[int] = field(default_factory=set)
+    locked: dict[int, Row] = field(default_factory=dict)
+    twins: dict[int, int] = field(default_factory=dict)
+
+    def local(self, entry: Entry) -> str:
+        return self.final.get(entry.local, entry.local)
+
+    def know(self, found: Found) -> None:
+        self.pks[found.local] = found.pk
+
+    def take(self, entry: Entry, found: Found, *, updated: bool) -> None:
+        """The entry is this stored resource."""
+        self.know(found)
+        self.stored[entry.index] = found
+        if entry.local != found.local:
+            self.final[entry.local] = found.local
+        if updated:
+            self.updated.add(entry.index)
+
+    def twin(self, entry: Entry, first: Entry) -> None:
+        """The entry says the same as an earlier one of its bundle."""
+        self.twins[entry.index] = first.index
+        self.final[entry.local] = self.local(first)
+
+
+async def resolved(db: Connection, prepared: Prepared, sender: Sender, base: str) -> Plan:
+    """Settles everything a push leaves to the store.
+
+    Raises:
+        Refusal: a reference leads nowhere, a search finds none or several, a resource belongs to others.
+    """
+    plan = Plan(prepared)
+    conditional = [entry for entry in prepared.entries if entry.condition is not None]
+    asked = [
+        search.condition(entry.type, entry.condition or "", base=base, path=_condition_path(entry))
+        for entry in conditional
+    ]
+    references = [
+        search.condition(c.type, c.query, base=base, path=c.paths[0]) for c in prepared.conditionals
+    ]
+    await _settle_conditions(db, plan, conditional, asked, sender)
+    await _settle_registers(db, plan, sender)
+    await _settle_locals(db, plan)
+    await _settle_references(db, plan, references, sender)
+    await _lock(db, plan, sender)
+    return plan
+
+
+def _condition_path(entry: Entry) -> str:
+    if not entry.path.startswith("Bundle"):
+        return "If-None-Exist"
+    return f"{entry.path}.request.{'ifNoneExist' if entry.method == 'POST' else 'url'}"
+
+
+# Conditional creates and updates
+
+
+async def _settle_conditions(
+    db: Connection, plan: Plan, entries: Sequence[Entry], asked: Sequence[Criteria], sender: Sender
+) -> None:
+    if not entries:
+        return
+    found = await _found(db, asked, sender)
+    missing = [i for i, answers in enumerate(found) if not answers]
+    if missing:
+        await repository.reserve(db, [_name_of(asked[i]) for i in missing])
+        for i, answers in zip(missing, await _found(db, [asked[i] for i in missing], sender), strict=True):
+            found[i] = answers
+    first: dict[Criteria, Entry] = {}
+    for entry, criteria, answers in zip(entries, asked, found, strict=True):
+        if len(answers) > 1:
+            raise Refusal(412, [_several(entry.condition or "", answers, _condition_path(entry))])
+        if answers:
+            plan.take(entry, answers[0], updated=entry.method == "PUT")
+        elif criteria in first:
+            plan.twin(entry, first[criteria])
+        else:
+            first[criteria] = entry
+
+
+def _name_of(criteria: Criteria) -> int:
+    return keys.key("condition", repr(criteria))
+
+
+def _several(query: str, found: Sequence[Found], path: str) -> Issue:
+    names = ", ".join(f.local for f in found[:SHOWN])
+    return Issue("multiple-matches", f"{query} means several resources: {names}", path)
+
+
+async def _found(db: Connection, asked: Sequence[Criteria], sender: Sender) -> list[list[Found]]:
+    """What each search means: among the sender's own resources, else among everybody's.
+
+    Those by one token, nearly all, travel in one statement.
+    """
+    alone = {i: hash for i, criteria in enumerate(asked) if (hash := _only_token(criteria)) is not None}
+    known = await repository.known_by(db, set(alone.values()), client=sender.client) if alone else {}
+    answers = [
+        known.get(alone[i], [])
+        if i in alone
+        else await repository.matching(db, criteria, client=sender.client, limit=SHOWN + 1)
+        for i, criteria in enumerate(asked)
+    ]
+    return [[f for f in found if f.client == sender.client] or found for found in answers]
+
+
+def _only_token(criteria: Criteria) -> int | None:
+    match criteria.clauses:
+        case (Tokens((hash,)),):
+            return hash
+    return None
+
+
+# Registers
+
+
+async def _settle_registers(db: Connection, plan: Plan, sender: Sender) -> None:
+    """Organizations and the like that a bundle repeats from an earlier one of the same sender."""
+    entries = [
+        entry
+        for entry in plan.prepared.entries
+        if entry.type in REGISTERS
+        and entry.method == "POST"
+        and entry.condition is None
+        and entry.identifiers
+        and entry.path.startswith("Bundle")
+    ]
+    if not entries:
+        return
+    hashes = {hash for entry in entries for hash in entry.identifiers}
+    known = await _own(db, hashes, sender)
+    missing = {hash for hash in hashes if not known.get(hash)}
+    if missing:
+        await repository.reserve(db, missing)
+        known |= await _own(db, missing, sender)
+    first: dict[int, Entry] = {}
+    for entry in entries:
+        found = {f.pk: f for hash in entry.identifiers for f in known.get(hash, ())}
+        if len(found) > 1:
+            path = f"{entry.resource_path}.identifier"
+            raise Refusal(412, [_several(f"its identifiers: {entry.type}", [*found.values()], path)])
+        earlier = next((first[hash] for hash in entry.identifiers if hash in first), None)
+        if found:
+            plan.take(entry, next(iter(found.values())), updated=True)
+        if earlier is not None:
+            _check_twins(entry, earlier)
+            plan.twin(entry, earlier)
+        for hash in entry.identifiers:
+            first.setdefault(hash, entry)
+
+
+async def _own(db: Connection, hashes: Iterable[int], sender: Sender) -> dict[int, list[Found]]:
+    known = await repository.known_by(db, hashes, client=sender.client)
+    return {hash: [f for f in found if f.client == sender.client] for hash, found in known.items()}
+
+
+def _check_twins(entry: Entry, earlier: Entry) -> None:
+    if entry.rest != earlier.rest:
+        words = f"{earlier.path} has the same identifier and says something else"
+        raise Refusal(409, [Issue("conflict", words, entry.resource_path)])
+
+
+# Updates by id, and references to what is stored
+
+
+async def _settle_locals(db: Connection, plan: Plan) -> None:
+    puts = [e for e in plan.prepared.entries if e.method == "PUT" and e.condition is None]
+    outside = plan.prepared.outside
+    if puts or outside:
+        found = await repository.located(db, {*outside, *(entry.local for entry in puts)})
+        missing = [entry.local for entry in puts if entry.local not in found]
+        if missing:
+            await repository.reserve(db, [keys.key("id", local) for local in missing])
+            found |= await repository.located(db, missing)
+        for stored in found.values():
+            plan.know(stored)
+        for entry in puts:
+            if entry.local in found:
+                plan.take(entry, found[entry.local], updated=True)
+        _raise(
+            Issue("not-found", f"{local} is neither in the store nor in what was sent", path)
+            for local, paths in outside.items()
+            if local not in found
+            for path in paths
+        )
+
+
+async def _lock(db: Connection, plan: Plan, sender: Sender) -> None:
+    """Takes hold of what will be changed; only now is its version sure."""
+    changing = {plan.stored[index].pk for index in plan.updated}
+    if changing:
+        plan.locked = await repository.locked(db, changing)
+    for entry in plan.prepared.entries:
+        stored = plan.stored.get(entry.index)
+        if entry.index in plan.updated and stored is not None and not sender.owns(stored):
+            words = f"{stored.local} belongs to another organisation"
+            raise Refusal(403, [Issue("forbidden", words, entry.path)])
+        if entry.if_match is not None:
+            _check_version(entry, plan.locked[stored.pk]["version"] if stored is not None else None)
+
+
+def _check_version(entry: Entry, version: int | None) -> None:
+    wanted = _ETAG.fullmatch(entry.if_match or "")
+    path = f"{entry.path}.request.ifMatch" if entry.path.startswith("Bundle") else "If-Match"
+    if wanted is None:
+        raise Refusal(400, [Issue("value", f'write the version as W/"3", not {entry.if_match!r}', path)])
+    if int(wanted[1]) != version:
+        words = f"version {wanted[1]} was to be changed, the current one is {version or 'none'}"
+        raise Refusal(412, [Issue("conflict", words, path)])
+
+
+# References by search
+
+
+async def _settle_references(db: Connection, plan: Plan, asked: Sequence[Criteria], sender: Sender) -> None:
+    conditionals = plan.prepared.conditionals
+    if not conditionals:
+        return
+    answers = await _found(db, asked, sender)
+    here = [_matches_here(plan, criteria) for criteria in asked]
+    issues: list[Issue] = []
+    for conditional, found, entries in zip(conditionals, answers, here, strict=True):
+        # Where the bundle has one, another organisation's of the same name is not meant.
+        stored = [f for f in found if not entries or f.client == sender.client]
+        for one in stored:
+            plan.know(one)
+        meant = sorted({*(one.local for one in stored), *entries})
+        if len(meant) == 1:
+            plan.final[conditional.stand_in] = meant[0]
+        else:
+            issues += _unresolved(conditional, meant)
+    _raise(issues)
+
+
+def _unresolved(conditional: Conditional, meant: Sequence[str]) -> Iterable[Issue]:
+    query = f"{conditional.type}?{conditional.query}"
+    if not meant:
+        words = f"{query} means no resource, neither in the bundle nor in the store"
+    else:
+        words = f"{query} means {len(meant)} resources: {', '.join(meant[:SHOWN])}; it must mean one"
+    code = "multiple-matches" if meant else "not-found"
+    return [Issue(code, words, path) for path in conditional.paths]
+
+
+def _matches_here(plan: Plan, criteria: Criteria) -> set[str]:
+    """The entries of the bundle that the search means."""
+    return {
+        plan.local(entry)
+        for entry in plan.prepared.entries
+        if entry.type == criteria.type and all(_holds(plan, entry, clause) for clause in criteria.clauses)
+    }
+
+
+def _holds(plan: Plan, entry: Entry, clause: Clause) -> bool:
+    match clause:
+        case Ids(ids):
+            return plan.local(entry).partition("/")[2] in ids
+        case Tokens(hashes):
+            return not set(hashes).isdisjoint(entry.tokens)
+        case References(hashes):
+            own = {
+                keys.reference_key(entry.type, name, plan.final.get(target, target))
+                for name, target in entry.references
+            }
+            return not set(hashes).isdisjoint(own)
+        case Dates(key, any_of):
+            return any(
+                row[0] == key and _compares(when, row[1], row[2]) for row in entry.dates for when in any_of
+            )
+
+
+def _compares(when: When, low: int, high: int) -> bool:
+    """What `repository` says in SQL."""
+    inside = low >= when.lo and high <= when.hi
+    match when.comparison:
+        case "eq":
+            return inside
+        case "ne":
+            return not inside
+        case "gt":
+            return high > when.hi
+        case "lt":
+            return low < when.lo
+        case "ge":
+            return high > when.hi or inside
+        case "le":
+            return low < when.lo or inside
+        case "sa":
+            return low >= when.hi
+        case "eb":
+            return high <= when.lo
+        case "ap":
+            return low < when.hi and high > when.lo
+
+
+def _raise(issues: Iterable[Issue]) -> None:
+    found = list(issues)
+    if found:
+        raise Refusal(422, found)

@@ -1,0 +1,145 @@
+"""The processes that validate pushes, so that the event loop goes on answering meanwhile.
+
+They start when there is work, as many as there is work for, and end when there has been none for a while:
+an idle suite keeps none in memory. A worker lives on its standard input and so ends with this process,
+however that ends.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from health.fhir.entries import Prepared, loaded
+from health.fhir.outcome import Issue, Refusal
+from health.fhir.worker_frame import LENGTH_BYTES, framed
+
+IDLE_S = 60.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class WorkerDied(Exception):
+    """A worker ended in the middle of a message (killed, or out of memory)."""
+
+
+class Workers:
+    """A pool of `health.fhir.worker` processes.
+
+    Args:
+        most: processes at one time; by default one for each processor, up to four.
+        idle_s: a worker without work ends after this long.
+    """
+
+    def __init__(self, *, most: int | None = None, idle_s: float = IDLE_S) -> None:
+        self._places = asyncio.Semaphore(most or min(4, os.cpu_count() or 1))
+        self._idle: list[_Worker] = []
+        self._idle_s = idle_s
+        self._closed = False
+
+    async def bundle(self, raw: bytes, base: str) -> Prepared:
+        """A transaction Bundle, checked and cut; raises Refusal."""
+        return await self._ask({"what": "bundle", "base": base}, raw)
+
+    async def resource(self, raw: bytes, base: str, kind: str, id: str | None) -> Prepared:
+        """One resource, checked and cut; raises Refusal."""
+        return await self._ask({"what": "resource", "base": base, "type": kind, "id": id}, raw)
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().end()
+
+    async def _ask(self, header: Mapping[str, Any], body: bytes) -> Prepared:
+        async with self._places:
+            try:
+                answer = await self._answer(header, body)
+            except WorkerDied:
+                answer = await self._answer(header, body)
+        if refused := answer.get("refused"):
+            raise Refusal(refused["status"], [Issue(**issue) for issue in refused["issues"]])
+        return loaded(answer["prepared"])
+
+    async def _answer(self, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+        worker = self._idle.pop() if self._idle else await _Worker.start()
+        try:
+            answer = await worker.ask(header, body)
+        except BaseException:
+            # Cut off in the middle, its next answer would be for this question.
+            worker.kill()
+            raise
+        if self._closed:
+            await worker.end()
+        else:
+            self._keep(worker)
+        return answer
+
+    def _keep(self, worker: "_Worker") -> None:
+        self._idle.append(worker)
+        worker.retire_in(self._idle_s, self._retire)
+
+    def _retire(self, worker: "_Worker") -> None:
+        if worker in self._idle:
+            self._idle.remove(worker)
+            worker.let_go()
+
+
+class _Worker:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._given = process.stdin
+        self._answers = process.stdout
+        self._retiring: asyncio.TimerHandle | None = None
+
+    @classmethod
+    async def start(cls) -> "_Worker":
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), *sys.path])}
+        return cls(
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "health.fhir.worker",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment, cwd=_ROOT,
+                start_new_session=True,
+            )
+        )  # fmt: skip
+
+    async def ask(self, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+        if self._retiring is not None:
+            self._retiring.cancel()
+        try:
+            self._given.writelines(framed(orjson.dumps(header), body))
+            await self._given.drain()
+            length = await self._answers.readexactly(LENGTH_BYTES)
+            answer: dict[str, Any] = orjson.loads(
+                await self._answers.readexactly(int.from_bytes(length, "big"))
+            )
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise WorkerDied("a validating process ended in the middle of its work") from error
+        return answer
+
+    def retire_in(self, seconds: float, retire: Any) -> None:
+        self._retiring = asyncio.get_running_loop().call_later(seconds, retire, self)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    def let_go(self) -> None:
+        """Closes its input, which ends it."""
+        self._given.close()
+
+    async def end(self) -> None:
+        if self._retiring is not None:
+            self._retiring.cancel()
+        self.let_go()
+        try:
+            async with asyncio.timeout(5):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()

@@ -1,0 +1,235 @@
+"""The doors of identity: base registers, people resolved to sector ids, and everything tokens need."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import Query, Response
+
+from services.identity import clients, guardianship, organisations, persons, places, signin
+from services.identity.clients import Clients
+from services.identity.keys import SigningKeys
+from services.identity.matching import Refusal
+from services.identity.oauth import authorize, metadata, token
+from services.identity.oauth.errors import render
+from services.identity.oauth.requests import Carrier
+from services.identity.outside import OutsideIssuer
+from services.identity.persons import Register
+from services.identity.repository import access, registers
+from services.identity.shapes import (
+    CITIZEN_NUMBER,
+    Accepted,
+    AccountAnswer,
+    AccountRequest,
+    ClientAnswer,
+    ClientRequest,
+    GuardianshipsRequest,
+    Identifier,
+    KeysAnswer,
+    Me,
+    OrganisationPage,
+    OrganisationsRequest,
+    PlacePage,
+    PlacesRequest,
+    ResolveAnswer,
+    ResolveRequest,
+    TranslateAnswer,
+    TranslateRequest,
+)
+from services.identity.signin import Doorman
+from services.identity.tokens import Issuer
+from services.kit.app import Kit, KitDep, Read, Router, Tx, service, standard_app
+from services.kit.principals import Principal, allowed
+from services.kit.problems import forbidden
+
+CHORES_EVERY_S = 60.0
+
+router = Router(prefix="/identity", tags=["identity"])
+Resolver = Annotated[Principal, allowed("identity:persons:resolve", kinds=("service",))]
+Registry = Annotated[Principal, allowed("identity:persons:write")]
+Translator = Annotated[Principal, allowed("identity:translate", kinds=("service",))]
+Myself = Annotated[Principal, allowed("identity:persons:read", kinds=("person",))]
+ClientAdmin = Annotated[Principal, allowed("identity:clients:write")]
+AccountAdmin = Annotated[Principal, allowed("identity:accounts:write")]
+Registrar = Annotated[Principal, allowed("identity:registers:write")]
+
+
+@router.post("/resolve")
+async def resolve(body: ResolveRequest, kit: KitDep, who: Resolver) -> ResolveAnswer:
+    """The ids of these people in the calling service's sector; those unknown are made if `create`."""
+    register: Register = kit.parts["register"]
+    found = await persons.resolve(
+        kit.db,
+        register,
+        principal=who,
+        sector=persons.sector_of(who, register),
+        pushes=body.people,
+        create=body.create,
+    )
+    return ResolveAnswer(people=found)
+
+
+@router.post("/persons")
+async def register_persons(body: ResolveRequest, kit: KitDep, who: Registry) -> ResolveAnswer:
+    """The population registry's word: people made or corrected; it replaces what pushes had filled in."""
+    found = await persons.resolve(
+        kit.db,
+        kit.parts["register"],
+        principal=who,
+        sector="civil",
+        pushes=body.people,
+        create=body.create,
+        registry=True,
+    )
+    return ResolveAnswer(people=found)
+
+
+@router.post("/translate")
+async def translate(body: TranslateRequest, kit: KitDep, tx: Tx, who: Translator) -> TranslateAnswer:
+    """Ids of one sector as another sector knows the same people; for the exchange alone."""
+    if who.service not in {"exchange", None}:
+        raise forbidden("sector ids are translated for the exchange alone")
+    register: Register = kit.parts["register"]
+    ids = await persons.translate(tx, register, source=body.source, target=body.target, ids=body.ids)
+    return TranslateAnswer(ids=ids)
+
+
+@router.get("/persons/me")
+async def me(kit: KitDep, tx: Tx, who: Myself) -> Me:
+    account = await access.account(tx, who.subject)
+    return await persons.me(tx, kit.parts["register"], pid=account["pid"] if account else None)
+
+
+@router.post("/clients", status_code=201)
+async def add_client(body: ClientRequest, tx: Tx, who: ClientAdmin) -> ClientAnswer:
+    return await clients.register(tx, request=body, created_by=who.client_id)
+
+
+@router.post("/accounts", status_code=201)
+async def add_account(
+    body: AccountRequest, kit: KitDep, tx: Tx, who: AccountAdmin, response: Response
+) -> AccountAnswer:
+    """An account of the outside issuer, or (in the demo only) one with a password."""
+    if body.password is not None and not kit.settings.demo:
+        raise forbidden("accounts with passwords exist in the demo only", code="demo_only")
+    pid = None
+    if body.identifier is not None:
+        identifier = body.identifier
+        if isinstance(identifier, str):
+            identifier = Identifier(system=CITIZEN_NUMBER, value=identifier)
+        register: Register = kit.parts["register"]
+        pid = await persons.person_of(tx, register, identifier=identifier, source=who.client_id)
+    found = await signin.add_account(tx, kit.parts["doorman"].passwords, request=body, pid=pid)
+    response.status_code = 201 if found.created else 200
+    return found
+
+
+@router.post("/organisations")
+async def add_organisations(body: OrganisationsRequest, tx: Tx, who: Registrar) -> Accepted:
+    taken = await organisations.register(tx, pushes=body.organisations, source=who.client_id)
+    await _told(tx, "organisations", taken)
+    return taken
+
+
+@router.get("/organisations")
+async def list_organisations(
+    db: Read,
+    codes: Annotated[list[str] | None, Query(max_length=200)] = None,
+    area: Annotated[str | None, Query(pattern=r"^[0-9]{2,12}$")] = None,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> OrganisationPage:
+    return await organisations.page(db, codes=codes, area=area, after=after, limit=limit)
+
+
+@router.post("/places")
+async def add_places(body: PlacesRequest, tx: Tx, who: Registrar) -> Accepted:
+    taken = await places.register(tx, pushes=body.places, source=who.client_id)
+    await _told(tx, "places", taken)
+    return taken
+
+
+@router.get("/places")
+async def list_places(
+    db: Read,
+    codes: Annotated[list[str] | None, Query(max_length=200)] = None,
+    parent: Annotated[str | None, Query(pattern=r"^[0-9]{6,12}$")] = None,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> PlacePage:
+    return await places.page(db, codes=codes, parent=parent, after=after, limit=limit)
+
+
+@router.post("/guardianships")
+async def add_guardianships(body: GuardianshipsRequest, kit: KitDep, tx: Tx, who: Registrar) -> Accepted:
+    register: Register = kit.parts["register"]
+    named = [one for push in body.guardianships for one in (push.guardian, push.ward)]
+    pids = await persons.pids_of(tx, register, named)
+    taken = await guardianship.register(tx, pushes=body.guardianships, pids=pids, source=who.client_id)
+    people = {pid for pid in pids if pid is not None and not isinstance(pid, Refusal)}
+    await tx.leaf(
+        action="guardianships.registered",
+        subjects=register.log_ids(people),
+        records=taken.accepted,
+        resource="guardianships",
+    )
+    await tx.publish("identity.guardianships.registered", aggregate="guardianships", data=taken.model_dump())
+    return taken
+
+
+@router.get("/keys")
+async def list_keys(kit: KitDep, db: Read, _who: ClientAdmin) -> KeysAnswer:
+    return KeysAnswer(keys=await kit.parts["keys"].listed(db))
+
+
+@router.post("/keys/rotation")
+async def rotate_keys(kit: KitDep, tx: Tx, _who: ClientAdmin) -> KeysAnswer:
+    """Signs with the next key from now on; the one before stays published until its tokens have expired."""
+    keys: SigningKeys = kit.parts["keys"]
+    await keys.rotate(tx)
+    await tx.leaf(action="keys.rotated", resource="signing-keys")
+    return KeysAnswer(keys=await keys.listed(tx))
+
+
+async def _told(tx: Tx, what: str, taken: Accepted) -> None:
+    await tx.leaf(action=f"{what}.registered", records=taken.accepted, resource=what)
+    await tx.publish(f"identity.{what}.registered", aggregate=what, data=taken.model_dump())
+
+
+async def _open(kit: Kit) -> None:
+    keys = SigningKeys(kit.db, kit.settings)
+    await keys.prepare()
+    async with kit.db.transaction() as tx:
+        register = await Register.open(tx, kit.settings)
+        await places.seed(tx)
+    kit.parts.update(
+        keys=keys,
+        register=register,
+        issuer=Issuer(kit.settings, keys),
+        clients=Clients(kit.db, kit.settings),
+        doorman=Doorman.of(kit.db, kit.settings),
+        carrier=Carrier(kit.settings.secret_for("identity", "signin")),
+        outside=OutsideIssuer(kit.settings) if kit.settings.oidc_issuer else None,
+    )
+
+
+async def _chores(kit: Kit) -> None:
+    """Rotates keys that are due and forgets what has expired."""
+    while True:
+        await kit.parts["keys"].rotate_when_due()
+        async with kit.db.transaction() as tx:
+            await access.purge(tx)
+        await asyncio.sleep(CHORES_EVERY_S)
+
+
+oauth = standard_app("Huimin OAuth 2.1", render=render, routers=[token.router, authorize.router])
+
+app = service(
+    "identity",
+    title="Huimin identity",
+    description="People, organisations, places, guardianship; sector ids; sign-in and tokens.",
+    routers=[router, metadata.router],
+    mounts={"/oauth": oauth},
+    startup=[_open],
+    background=[_chores],
+    counts=registers.counts,
+)

@@ -1,0 +1,141 @@
+"""Who may be given which scopes: the one table, by kind of client, service, and person signed in.
+
+`service:<name>` clients are the suite's own. A client may ask for less than its row; never for more.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+DOMAINS = ("health", "social_security", "education", "transport")
+
+CLIENTS: Mapping[str, frozenset[str]] = {
+    "hospital": frozenset({"system/*.cruds"}),
+    "school": frozenset({"education:imports:write"}),
+    "agency": frozenset({"social_security:imports:write"}),
+    "insurer": frozenset({"social_security:imports:write"}),
+    "gate": frozenset({"transport:readings:write"}),
+    "site": frozenset({"transport:sites:write", "transport:readings:write"}),
+    "registry": frozenset({"identity:persons:write", "identity:registers:write"}),
+    "auditor": frozenset({"audit:read", "exchange:catalogue:read"}),
+    "app": frozenset(),
+}
+
+_DOMAIN = frozenset(
+    {
+        "events:read",
+        "identity:persons:resolve",
+        "exchange:read",
+        "exchange:catalogue:read",
+        "notify:stream:read",
+    }
+)
+
+SERVICES: Mapping[str, frozenset[str]] = {
+    "health": _DOMAIN,
+    "social_security": _DOMAIN,
+    "education": _DOMAIN,
+    "transport": _DOMAIN,
+    "identity": frozenset({"events:read"}),
+    "exchange": frozenset({"exchange:offers:read", "identity:translate", "events:read"}),
+    "audit": frozenset({"events:read"}),
+    "notify": frozenset({"events:read", "transport:flows:read"}),
+    "gateway": frozenset(
+        {"transport:flows:read", "notify:stream:read", "exchange:catalogue:read", "audit:read"}
+    ),
+    # The command line: whoever holds the suite's master secret.
+    "stack": frozenset(
+        {
+            "identity:clients:write",
+            "identity:accounts:write",
+            "identity:registers:write",
+            "identity:persons:write",
+            "exchange:agreements:write",
+            "exchange:catalogue:read",
+            "audit:read",
+            "events:read",
+            "social_security:audits:run",
+            "social_security:findings:read",
+            "transport:sites:write",
+            "transport:flows:read",
+            "notify:stream:read",
+        }
+    ),
+}
+
+CITIZEN: Mapping[str, frozenset[str]] = {
+    "health": frozenset({"patient/*.rs"}),
+    "education": frozenset({"education:records:read"}),
+    "social_security": frozenset({"social_security:records:read"}),
+    "transport": frozenset({"transport:flows:read"}),
+    "notify": frozenset({"notify:stream:read"}),
+    "identity": frozenset({"identity:persons:read"}),
+    "exchange": frozenset({"exchange:catalogue:read"}),
+}
+
+ROLES: Mapping[str, frozenset[str]] = {
+    "flow_staff": frozenset({"transport:flows:read", "transport:warnings:acknowledge", "notify:stream:read"}),
+    "auditor": frozenset(
+        {"social_security:findings:read", "social_security:audits:run", "exchange:catalogue:read"}
+    ),
+    "exchange_staff": frozenset({"exchange:agreements:write", "exchange:catalogue:read"}),
+    "operator": frozenset({"audit:read"}),
+}
+
+OPENID = frozenset({"openid", "offline_access"})
+MINE = "me"
+"""Asked for by the suite's own pages: everything the person signed in may do."""
+
+_AUDIENCES: Mapping[str, tuple[str, ...]] = {
+    # These mean the same at whichever service keeps the data.
+    "exchange:offers:read": DOMAINS,
+    "events:read": (*DOMAINS, "identity", "exchange", "notify", "audit"),
+}
+_SMART = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(?=.)(c?r?u?d?s?)(\?\S+)?")
+
+
+def is_smart(scope: str) -> bool:
+    """Whether the scope has SMART App Launch 2.0's form, e.g. `system/Observation.c`."""
+    return _SMART.fullmatch(scope) is not None
+
+
+def covers(granted: str, asked: str) -> bool:
+    """Whether a grant includes a scope: itself, or a narrower one of SMART's."""
+    if granted == asked:
+        return True
+    wide, narrow = _SMART.fullmatch(granted), _SMART.fullmatch(asked)
+    if wide is None or narrow is None or wide[4]:
+        return False
+    return wide[1] == narrow[1] and wide[2] in {"*", narrow[2]} and set(narrow[3]) <= set(wide[3])
+
+
+def narrowed(granted: Iterable[str], asked: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Splits what is asked for into (given, refused)."""
+    granted = frozenset(granted)
+    wanted = frozenset(asked)
+    given = frozenset(scope for scope in wanted if any(covers(grant, scope) for grant in granted))
+    return given, wanted - given
+
+
+def widest(scope: str) -> str:
+    """The citizen scope that includes this one; the scope itself when none does."""
+    everything = frozenset[str]().union(*CITIZEN.values())
+    return next((grant for grant in sorted(everything) if covers(grant, scope)), scope)
+
+
+def of_session(kind: str, roles: Iterable[str]) -> frozenset[str]:
+    """Everything a person signed in may do, over all services."""
+    if kind == "person":
+        return frozenset[str]().union(*CITIZEN.values())
+    return frozenset[str]().union(*(ROLES.get(role, frozenset()) for role in roles))
+
+
+def for_service(service: str, scopes: Iterable[str]) -> frozenset[str]:
+    """Those of the scopes that mean something at the service."""
+    return frozenset(scope for scope in scopes if service in audiences_of(scope))
+
+
+def audiences_of(scope: str) -> tuple[str, ...]:
+    """The services a scope is for."""
+    if is_smart(scope):
+        return ("health",)
+    return _AUDIENCES.get(scope) or (scope.partition(":")[0],)

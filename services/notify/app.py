@@ -1,0 +1,79 @@
+"""The doors of notify: messages by topic, as pages and as a live stream with replay."""
+
+from typing import Annotated
+
+from fastapi import Header, Path, Query
+from starlette.responses import StreamingResponse
+
+from services.kit.app import KitDep, Read, Router, service
+from services.kit.areas import area_prefix
+from services.kit.database import Connection
+from services.kit.events import on
+from services.kit.principals import Principal, allowed
+from services.kit.problems import Fault, Problem
+from services.notify import messages, repository, streams
+from services.notify.shapes import Events, Topic
+
+router = Router(prefix="/notify")
+
+Reads = Annotated[Principal, allowed("notify:stream:read")]
+Position = Annotated[int, Query(ge=0, le=2**63 - 1)]
+
+
+@router.get("/events")
+async def list_events(
+    read: Read,
+    who: Reads,
+    topic: str,
+    area: str | None = None,
+    after: Position = 0,
+    limit: Annotated[int, Query(ge=1, le=messages.PAGE)] = 100,
+) -> Events:
+    return await messages.page(read, topic=topic, area=area, after=after, limit=limit)
+
+
+@router.get("/topics/{topic}")
+async def get_topic(read: Read, who: Reads, topic: Annotated[str, Path(max_length=100)]) -> Topic:
+    return await messages.topic_head(read, topic)
+
+
+@router.get("/stream", response_class=StreamingResponse)
+async def stream(
+    kit: KitDep,
+    who: Reads,
+    topic: str,
+    area: str | None = None,
+    after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> StreamingResponse:
+    messages.check_topic(topic)
+    area_prefix(area)
+    position = _position(last_event_id) if last_event_id else after
+    return StreamingResponse(
+        streams.event_stream(kit, who=who, topic=topic, area=area, after=position),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+def _position(last_event_id: str) -> int:
+    if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19:
+        return int(last_event_id)
+    message = "Last-Event-ID is the id of a message of this stream"
+    raise Problem(400, "invalid_position", message, faults=[Fault(message, field="Last-Event-ID")])
+
+
+async def counts(db: Connection) -> dict[str, int]:
+    return {"messages": await repository.count(db)}
+
+
+app = service(
+    "notify",
+    title="Huimin notify",
+    description="Who is told what, live and with replay. 实时通知。",
+    routers=[router],
+    handlers=[on(start, messages.take) for start in messages.TOPICS],
+    background=[streams.announcements],
+    streams=["/notify/stream"],
+    counts=counts,
+)

@@ -1,0 +1,187 @@
+"""The embedded PostgreSQL: made, started and recovered by ourselves.
+
+The wheel's own `get_server` is not used: as root it runs `useradd` and opens folders up to `/`, it trusts
+everybody who connects, and a killed parent leaves the server behind.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from services.stack.ground import Ground
+from services.stack.processes import command_of, send, started_at, wait_gone
+from services.stack.program import Program, free_port
+from services.stack.terminal import Refusal
+
+SUPERUSER = "postgres"
+DATABASE = "huimin"
+
+TUNING = {
+    # sized for 2 cores and 2 GB; everything acknowledged is on disk (synchronous_commit)
+    "shared_buffers": "128MB",
+    "effective_cache_size": "1GB",
+    "work_mem": "8MB",
+    "maintenance_work_mem": "96MB",
+    "max_connections": "150",
+    "max_wal_size": "1GB",
+    "min_wal_size": "160MB",
+    "checkpoint_timeout": "10min",
+    "wal_compression": "pglz",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "max_worker_processes": "4",
+    "max_parallel_workers": "2",
+    "max_parallel_workers_per_gather": "1",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # a statement or a key value in the server's log would be personal data
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_parameter_max_length_on_error": "0",
+    "log_checkpoints": "off",
+}
+
+WITHOUT_SAFETY = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "5min"}
+"""For test runs, whose data nobody wants back."""
+
+
+class Postgres(Program):
+    """One server on loopback, with passwords (SCRAM) and data checksums."""
+
+    name = "postgres"
+    title = "PostgreSQL"
+    # "Fast shutdown": ends sessions, undoes what is not committed, writes a clean checkpoint.
+    stop_signal = signal.SIGINT
+    death_signal = signal.SIGINT
+    stop_seconds = 30.0
+
+    def __init__(
+        self, ground: Ground, password: str, *, port: int | None = None, disposable: bool = False
+    ) -> None:
+        self.ground = ground
+        self.uid = ground.uid
+        self.password = password
+        self.port = port or 0
+        self._disposable = disposable
+        self._tuning = {**TUNING, **(WITHOUT_SAFETY if disposable else {})}
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def url(self, database: str = DATABASE) -> str:
+        return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def prepare(self) -> None:
+        self.folder = self.ground.folder_for("postgres")
+        self._stop_leftover()
+        if not self.data.exists():
+            self._initdb()
+        self._check_version()
+        self.port = free_port(self.port or None)
+
+    def _initdb(self) -> None:
+        """In a folder aside, moved into place when complete: an interrupted start leaves nothing half."""
+        partial = self.folder / "data.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        password_file = self.folder / "password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self.password)
+        self.ground.own(password_file)
+        command = [str(self.ground.postgres_bin / "initdb"), "-D", str(partial), "-U", SUPERUSER]
+        command += ["--auth=scram-sha-256", f"--pwfile={password_file}", "--data-checksums"]
+        # The builtin provider knows letters of all scripts; with plain C, trigrams of Chinese are empty.
+        command += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        command += ["--lc-ctype=C.UTF-8", "--lc-collate=C", "--no-instructions"]
+        if self._disposable:
+            command.append("--no-sync")
+        groups = None if self.uid is None else ()
+        try:
+            made = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                cwd=self.folder,
+                user=self.uid,
+                group=self.uid,
+                extra_groups=groups,
+            )
+        finally:
+            password_file.unlink()
+        if made.returncode != 0:
+            raise Refusal(
+                f"无法建立数据库 {self.data} · the database cannot be made: {_last_line(made.stderr)}"
+            )
+        partial.rename(self.data)
+
+    def _check_version(self) -> None:
+        found = (self.data / "PG_VERSION").read_text().strip()
+        asked = subprocess.run(
+            [self.ground.postgres_bin / "postgres", "--version"], capture_output=True, text=True, check=True
+        )
+        major = asked.stdout.split()[2].split(".")[0]
+        if found != major:
+            raise Refusal(
+                f"数据库由 PostgreSQL {found} 建立, 当前为 {major} · {self.data} was made by "
+                f"PostgreSQL {found} and this is {major}: dump it with the "
+                "older release, or start anew with ./run reset"
+            )
+
+    def _stop_leftover(self) -> None:
+        """A server that outlived its supervisor is stopped; a pid file nobody stands behind is removed."""
+        pid_file = self.data / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_text().split()[0])
+        except (FileNotFoundError, ValueError, IndexError):
+            return
+        started = started_at(pid)
+        if started is not None and self._is_ours(pid):
+            for number, seconds in ((signal.SIGINT, 15.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
+                send(pid, number)
+                if wait_gone(pid, started, seconds):
+                    break
+        # PostgreSQL removes it itself unless the pid was given to another process since.
+        pid_file.unlink(missing_ok=True)
+
+    def _is_ours(self, pid: int) -> bool:
+        command = command_of(pid)
+        return bool(command) and Path(command[0]).name == "postgres" and str(self.data) in command
+
+    def command(self) -> list[str]:
+        settings = {
+            **self._tuning,
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+        }
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        return [str(self.ground.postgres_bin / "postgres"), "-D", str(self.data), *options]
+
+    def environment(self) -> dict[str, str]:
+        kept = {"PATH", "TMPDIR", "TZ"}
+        return {k: v for k, v in os.environ.items() if k in kept} | {"LC_ALL": "C.UTF-8"}
+
+    async def ready(self) -> None:
+        """The postmaster writes its state to line 8 of its pid file; pg_ctl waits for the same."""
+        pid_file = self.data / "postmaster.pid"
+        while True:
+            try:
+                lines = pid_file.read_text().splitlines()
+            except FileNotFoundError:
+                lines = []
+            if len(lines) >= 8 and lines[7].strip() == "ready":
+                return
+            await asyncio.sleep(0.03)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"

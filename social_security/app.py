@@ -1,0 +1,259 @@
+"""The doors of social security: pushes in; audit runs, findings and people's own records out.
+
+There is no door here that stops, reduces or recovers a benefit.
+"""
+
+import asyncio
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from fastapi import Header, Query, Request, Response
+from starlette.datastructures import FormData
+
+from services.identity.client import IdentityClient
+from services.kit.app import Kit, KitDep, Read, Router, Tx, service
+from services.kit.cursors import decode_cursor, encode_cursor
+from services.kit.database import Transaction
+from services.kit.principals import Principal, allowed
+from services.kit.problems import bad_request, forbidden
+from social_security import benefit_audit, findings, records
+from social_security.imports import people, receive, spool
+from social_security.imports.push import SentFile
+from social_security.records import Part, Slice
+from social_security.repository import intake
+from social_security.shapes import (
+    AuditRun,
+    Finding,
+    FindingStatus,
+    Mode,
+    PageOf,
+    Receipt,
+    Record,
+    RefusedRow,
+    RunRequest,
+)
+
+BODY_LIMIT_BYTES = 256 * 1024 * 1024
+PUSHES_AT_ONCE = 2
+HERE = ZoneInfo("Asia/Shanghai")
+
+router = Router(prefix="/social-security", tags=["social security"])
+Sends = Annotated[Principal, allowed("social_security:imports:write", kinds=("organisation",))]
+Runs = Annotated[Principal, allowed("social_security:audits:run")]
+Audits = Annotated[Principal, allowed("social_security:findings:read")]
+Myself = Annotated[Principal, allowed("social_security:records:read", kinds=("person",))]
+First = Annotated[int, Query(ge=1, le=100)]
+KindName = Literal["contributions", "payments", "claims", "claim_lines"]
+_PARTS: tuple[Part, ...] = ("contributions", "payments", "claims", "findings")
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/csv": {"schema": {"type": "string"}},
+            "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        kind: {"type": "string", "format": "binary"}
+                        for kind in ("contributions", "payments", "claims", "claim_lines")
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+@router.post("/imports", response_model=Receipt, response_model_exclude_none=True, openapi_extra=_BODY)
+async def push(
+    request: Request,
+    response: Response,
+    kit: KitDep,
+    who: Sends,
+    kind: KindName | None = None,
+    mode: Mode = "atomic",
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> Receipt:
+    """Rows of one kind, or of several in a multipart body: all or none (accept-valid: the good)."""
+    async with spool.folder_under(_pushes(kit)) as folder:
+        files = await _files(request, folder, kind)
+        async with kit.parts["pushes"]:
+            receipt = await receive.receive(
+                database=kit.db,
+                resolve=partial(people.resolve, kit.calls.client(IdentityClient)),
+                principal=who,
+                files=files,
+                mode=mode,
+                today=datetime.now(HERE).date(),
+                key=idempotency_key,
+            )
+    response.status_code = 200 if receipt.duplicate_of else 201
+    response.headers["location"] = f"/social-security/imports/{receipt.receipt_id}"
+    return receipt
+
+
+async def _files(request: Request, folder: Any, kind: str | None) -> list[SentFile]:
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await spool.from_body(request.stream(), folder, kind=kind, headers=request.headers)
+    form: FormData = await request.form(max_files=8, max_fields=8)
+    try:
+        parts: list[tuple[str, Any]] = form.multi_items()
+        return await spool.from_parts(parts, folder, kind=kind)
+    finally:
+        await form.close()
+
+
+@router.get("/imports/{receipt_id}", response_model_exclude_none=True)
+async def read_receipt(receipt_id: UUID, kit: KitDep, who: Sends) -> Receipt:
+    """A receipt of the caller's own organisation."""
+    return await receive.receipt_for(kit.db, receipt_id, organisation=_organisation(who))
+
+
+@router.get("/imports/{receipt_id}/refusals")
+async def read_refusals(
+    receipt_id: UUID, kit: KitDep, read: Read, who: Sends, first: First = 100, after: str | None = None
+) -> PageOf[RefusedRow]:
+    """The rows that a push with mode=accept-valid was taken without, and why."""
+    await receive.receipt_for(kit.db, receipt_id, organisation=_organisation(who))
+    start = _row_after(after)
+    rows = await intake.refusals_of(read, receipt_id, after=start, limit=first + 1)
+    following = None
+    if len(rows) > first:
+        following = encode_cursor(rows[first - 1]["kind"], rows[first - 1]["line"])
+    return PageOf(items=[RefusedRow(**dict(row)) for row in rows[:first]], next=following)
+
+
+def _row_after(after: str | None) -> tuple[str, int] | None:
+    if after is None:
+        return None
+    kind, line = decode_cursor(after, 2)
+    if not line.isdecimal():
+        raise bad_request("invalid_cursor", "the cursor is not one this list gave out; start without it")
+    return kind, int(line)
+
+
+def _organisation(who: Principal) -> str:
+    return who.organisation or who.client_id
+
+
+@router.post("/audit-runs", status_code=202, response_model_exclude_none=True)
+async def start_run(
+    kit: KitDep, tx: Tx, who: Runs, response: Response, body: RunRequest | None = None
+) -> AuditRun:
+    """Queues a benefit audit; how it goes on stands at the Location."""
+
+    async def submit(tx: Transaction, run_id: UUID) -> UUID:
+        assert kit.jobs is not None
+        job_id: UUID = await kit.jobs.submit(
+            tx, kind="social_security.tasks:run_audit", args={"run_id": str(run_id)}, max_attempts=3
+        )
+        return job_id
+
+    run = await benefit_audit.start(tx, submit=submit, rules=body.rules if body else [])
+    response.headers["location"] = f"/social-security/audit-runs/{run.id}"
+    return run
+
+
+@router.get("/audit-runs/{run_id}", response_model_exclude_none=True)
+async def read_run(
+    run_id: UUID,
+    kit: KitDep,
+    _who: Annotated[Principal, allowed("social_security:audits:run", "social_security:findings:read")],
+) -> AuditRun:
+    return await benefit_audit.find(kit.db, run_id)
+
+
+@router.get("/findings")
+async def list_findings(
+    kit: KitDep,
+    read: Read,
+    who: Audits,
+    rule: Annotated[str | None, Query(max_length=100)] = None,
+    status: FindingStatus | None = None,
+    first: First = 20,
+    after: str | None = None,
+) -> PageOf[Finding]:
+    """Findings in the caller's areas, largest amount first."""
+    page = await findings.page(read, principal=who, rule=rule, status=status, first=first, after=after)
+    assert kit.leaves is not None
+    kit.leaves.add(
+        who,
+        action="findings.read",
+        subjects=sorted({finding.subject for finding in page.items}),
+        records=len(page.items),
+        resource="findings",
+        purpose=who.purpose or "benefit audit",
+    )
+    return page
+
+
+@router.get("/records/me", response_model_exclude_none=False)
+async def own_record(
+    kit: KitDep,
+    read: Read,
+    who: Myself,
+    parts: Annotated[str | None, Query(max_length=100)] = None,
+    payments_first: First = 20,
+    payments_after: str | None = None,
+    claims_first: First = 20,
+    claims_after: str | None = None,
+    findings_first: First = 20,
+    findings_after: str | None = None,
+) -> Record:
+    """The caller's own record, or the parts of it that are named: contributions,payments,claims,findings."""
+    if who.sector_id is None:
+        raise forbidden("the token does not say whose record it is for; sign in as a person in the register")
+    record = await records.of_person(
+        read,
+        who.sector_id,
+        parts=_parts(parts),
+        slices={
+            "payments": Slice(payments_first, payments_after),
+            "claims": Slice(claims_first, claims_after),
+            "findings": Slice(findings_first, findings_after),
+        },
+    )
+    assert kit.leaves is not None
+    kit.leaves.add(
+        who, action="record.read", subject=who.sector_id, resource="records/me", purpose="own record"
+    )
+    return record
+
+
+def _parts(named: str | None) -> list[Part]:
+    if named is None:
+        return list(_PARTS)
+    asked = named.split(",")
+    unknown = [name for name in asked if name not in _PARTS]
+    if unknown:
+        raise bad_request(
+            "unknown_part", f"there is no part {unknown[0][:40]!r}; there are {', '.join(_PARTS)}"
+        )
+    return [part for part in _PARTS if part in asked]
+
+
+def _pushes(kit: Kit) -> Any:
+    return kit.settings.home / "social_security" / "pushes"
+
+
+async def _prepare(kit: Kit) -> None:
+    kit.parts["pushes"] = asyncio.Semaphore(PUSHES_AT_ONCE)
+    await asyncio.to_thread(spool.sweep, _pushes(kit))
+
+
+app = service(
+    "social_security",
+    title="Huimin social security 社会保障",
+    description="Contributions, benefit payments, medical claims; benefit audit with evidence.",
+    routers=[router],
+    startup=[_prepare],
+    counts=receive.counts,
+    body_limit_bytes=BODY_LIMIT_BYTES,
+    # A large push takes longer than any other answer; it has deadlines of its own.
+    streams=("/social-security/imports",),
+)

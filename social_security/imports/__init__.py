@@ -1,0 +1,1 @@
+"""Contributions, payments, claims and claim lines as agencies and insurers push them."""
