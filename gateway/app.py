@@ -13,11 +13,12 @@ PATH = "/graphql"
 
 async def _open_door(kit: Kit) -> None:
     """Introspection and the query editor are for the demo; elsewhere the schema is shipped, not asked for."""
+    introspection = kit.settings.demo or kit.settings.no_auth
     kit.parts["graphql"] = GraphQLDoor(
         # The executable schema itself: our handler does what Strawberry's own pipeline would do around it.
         schema._schema,
-        Stream(schema),
-        introspection=kit.settings.demo or kit.settings.no_auth,
+        Stream(schema, introspection=introspection),
+        introspection=introspection,
         editor=pages.editor if kit.settings.demo else None,
     )
 

@@ -87,7 +87,9 @@ class _Total:
                     self.depth = max(self.depth, depth)
                     self.fields += 1
                     self.aliases += node.alias is not None
-                    self.add(node.selection_set, depth + 1, within)
+                    # Introspection reads the schema alone; where it is not allowed, another rule says so.
+                    if not node.name.value.startswith("__"):
+                        self.add(node.selection_set, depth + 1, within)
                 case InlineFragmentNode():
                     self.add(node.selection_set, depth, within)
                 case FragmentSpreadNode():

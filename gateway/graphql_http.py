@@ -74,7 +74,6 @@ class GraphQLDoor:
             return
         request = Request(scope, receive)
         accept = request.headers.get("accept", "")
-        request = Request(scope, receive)
         if self._editor is not None and request.method == "GET" and "text/html" in accept:
             await (await self._editor(request, kit_of(request)))(scope, receive, send)
             return
@@ -107,7 +106,8 @@ class GraphQLDoor:
             # The older media type tells a request error from a transport error by its 200.
             return _encoded(body, error.status, media_type, error.headers)
         except Problem as error:
-            body = {"errors": [{"message": error.detail, "extensions": {"code": "UNAUTHENTICATED"}}]}
+            code = "UNAUTHENTICATED" if error.status == 401 else "BAD_USER_INPUT"
+            body = {"errors": [{"message": error.detail, "extensions": {"code": code}}]}
             return _encoded(body, error.status, media_type, error.headers)
         except Refused as error:
             body = {"errors": [coded_error(e, "").formatted for e in error.errors]}

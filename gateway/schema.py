@@ -14,7 +14,7 @@ import services.identity.graphql
 import social_security.graphql
 import transport.graphql
 from gateway import house
-from gateway.subscriptions import EXTENSIONS
+from gateway.subscriptions import EXTENSIONS, CodedSchema
 from services.kit.graphql import coded, context_of
 
 
@@ -51,7 +51,7 @@ class Subscription(transport.graphql.Subscription):
     pass
 
 
-schema = strawberry.Schema(
+schema = CodedSchema(
     Query,
     Mutation,
     Subscription,

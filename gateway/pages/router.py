@@ -119,8 +119,12 @@ async def editor(request: Request, kit: Any) -> Response:
 
 @router.get("/static/{name:path}")
 async def static(name: str, v: Annotated[str | None, Query()] = None) -> Response:
-    path = (STATIC / name).resolve()
-    if not path.is_file() or STATIC not in path.parents:
+    try:
+        path = (STATIC / name).resolve()
+        found = path.is_file() and STATIC in path.parents
+    except (ValueError, OSError):  # no name a file could have
+        found = False
+    if not found:
         raise not_found("there is no such file")
     kept = "public, max-age=31536000, immutable" if v else "no-cache"
     return FileResponse(path, headers={"cache-control": kept})

@@ -1,7 +1,7 @@
 """Documents that cost too much are refused before they are validated at length."""
 
 import pytest
-from graphql import build_schema
+from graphql import build_schema, get_introspection_query
 
 from gateway.documents import MAX_ALIASES, MAX_DEPTH, MAX_FIELDS, Documents, Refused
 
@@ -66,6 +66,7 @@ def test_a_fragment_cycle_is_an_error_and_ends() -> None:
 def test_introspection_is_refused_where_it_is_off_and_answered_where_it_is_on() -> None:
     assert "introspection" in refusal_of("{ __schema { types { name } } }").errors[0].message
     documents(introspection=True).checked("{ __schema { types { name } } }")
+    documents(introspection=True).checked(get_introspection_query())
 
 
 def test_a_document_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from strawberry.schema.config import StrawberryConfig
 
 from gateway.graphql_http import GraphQLDoor
-from gateway.subscriptions import EXTENSIONS, Stream
+from gateway.subscriptions import EXTENSIONS, CodedSchema, Stream
 from services.kit.app import Kit, service
 from services.kit.calls import DomainError
 
@@ -68,7 +68,7 @@ class Subscription:
         raise DomainError("notify", "SERVICE_UNAVAILABLE", "gone")
 
 
-schema = strawberry.Schema(
+schema = CodedSchema(
     Query,
     Mutation,
     Subscription,
