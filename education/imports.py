@@ -254,9 +254,10 @@ async def _apply(tx: Transaction, push: _Push, found: learners.Found, sha256: by
     receipts: list[FileReceipt] = []
     if "organisation" in push.sheets:
         await roster.touch_users_of_changed_organisations(tx, push.source)
+    await people.make_learners(tx, push.import_id, staged="account" in push.sheets)
     for sheet in push.ordered:
         receipts.append(await _apply_sheet(tx, push, sheet))
-    await people.link(tx, push.source, push.import_id)
+    await people.link(tx, push.source)
     await _end_vanished(tx, push, receipts)
     today = push.received_at.astimezone(SCHOOL_TIME).date()
     refreshed = await episodes.refresh(tx, push.source, push.import_id, today=today, stages=STAGE_OF_GRADE)

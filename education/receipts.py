@@ -177,6 +177,6 @@ def _uuid(text: str) -> UUID:
 
 
 def _number(text: str) -> int:
-    if not text.isdigit() or len(text) > 9:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Problem(400, "invalid_cursor", "the cursor is not one this list gave out; start without it")
     return int(text)

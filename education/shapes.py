@@ -1,10 +1,10 @@
 """The wire types of the service's own doors, shared by app, client and graphql."""
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 Mode = Literal["atomic", "accept-valid"]
 FAULTS_SHOWN = 1000
@@ -209,7 +209,3 @@ class LearningRecord(Shape):
     school: School | None
     episodes: list[Episode]
     classes: ClassPlacePage
-
-
-PageSize = Annotated[int, Field(ge=1, le=100)]
-Answer = dict[str, Any]

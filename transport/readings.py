@@ -336,7 +336,7 @@ async def refused_lines(
 ) -> shapes.Page[shapes.RefusedLine]:
     """What a client's stream was refused, by line."""
     start = decode_cursor(after, 1)[0] if after else "0"
-    if not start.isdigit():
+    if not (start.isascii() and start.isdigit() and len(start) < 10):
         raise bad_cursor()
     rows = await repository.refused_of(db, receipt, who.client_id or who.subject, int(start), first + 1)
     following = encode_cursor(rows[first - 1]["line"]) if len(rows) > first else None

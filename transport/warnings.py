@@ -432,7 +432,7 @@ def shape(row: Row, who: Principal) -> shapes.CrowdWarning:
 
 
 def _acknowledgement(row: Row, who: Principal) -> shapes.Acknowledgement:
-    staff = who.may("transport:warnings:acknowledge")
+    staff = who.may("transport:warnings:acknowledge") and who.may_area(row["area"])
     return shapes.Acknowledgement(
         at=row["acknowledged_at"],
         organisation=row["acknowledged_for"],

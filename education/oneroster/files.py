@@ -245,7 +245,6 @@ DEMOGRAPHICS = FileSpec(
 # In the order that lets every reference be looked up in what was already read.
 KEPT = (ORGS, ACADEMIC_SESSIONS, COURSES, CLASSES, USERS, USER_PROFILES, ROLES, ENROLLMENTS, DEMOGRAPHICS)
 BY_FILE: Mapping[str, FileSpec] = {spec.file: spec for spec in KEPT}
-BY_TABLE: Mapping[str, FileSpec] = {spec.table: spec for spec in KEPT}
 
 # Of the standard, but not kept by this door: marks and teaching resources come by the services of their own.
 NOT_KEPT = (

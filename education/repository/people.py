@@ -110,8 +110,8 @@ async def check_doubles(db: Connection, sheet: Sheet) -> int:
     return _count(status)
 
 
-async def link(db: Connection, source: str, import_id: UUID) -> None:
-    """Makes the learners and ties the accounts to them, once the accounts themselves are written."""
+async def make_learners(db: Connection, import_id: UUID, *, staged: bool) -> None:
+    """Makes the learners, and tells the staged users whom they are, so that they are written with it."""
     # In the order of ids, like every lock on learners: two senders may bring the same children at once.
     await db.execute(
         """
@@ -121,12 +121,24 @@ async def link(db: Connection, source: str, import_id: UUID) -> None:
         """,
         import_id,
     )
+    if staged:
+        await db.execute(
+            """
+            update staged_account s set learner_id = r.learner_id
+            from to_resolve u join resolved r using (n) where s.line = u.line
+            """
+        )
+
+
+async def link(db: Connection, source: str) -> None:
+    """Ties the accounts that were there before to their learners."""
     await db.execute(
         """
         with changed as (
             update account a set learner_id = r.learner_id, identity_digest = u.identity_digest
             from to_resolve u join resolved r using (n)
             where a.source = $1 and a.sourced_id = u.sourced_id
+              and (a.learner_id, a.identity_digest) is distinct from (r.learner_id, u.identity_digest)
             returning a.sourced_id
         )
         insert into touched_user select sourced_id from changed

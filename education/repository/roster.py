@@ -109,8 +109,8 @@ async def apply(db: Connection, table: RosterTable, source: str, import_id: UUID
     )
     added = await db.execute(
         f"""
-        insert into {table.name} (source, sourced_id, {", ".join(columns)}, import_id)
-        select $1, s.sourced_id, {", ".join(f"s.{c}" for c in columns)}, $2
+        insert into {table.name} (source, sourced_id, import_id, {", ".join([*columns, *table.derived])})
+        select $1, s.sourced_id, $2, {", ".join([*(f"s.{c}" for c in columns), *table.derived.values()])}
         from {table.staged} s
         where not exists (select from {table.name} t where t.source = $1 and t.sourced_id = s.sourced_id)
         """,

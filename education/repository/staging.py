@@ -44,7 +44,7 @@ async def copy_in(
     """Takes the rows of a file, already in COPY's CSV form."""
     common = "line integer not null, digest bytea not null, status text not null, modified timestamptz"
     own = "".join(f", {name} {kind}" for name, kind in table.columns.items())
-    further = "".join(f", {name} {kind}" for name, kind in (table.staged_only or {}).items())
+    further = "".join(f", {name} {kind}" for name, kind in table.staged_only.items())
     await db.execute(
         f"create temp table {table.staged} ({common}, sourced_id text not null{own}, extra jsonb{further})"
         " on commit drop"

@@ -1,7 +1,7 @@
 """What the roster's tables are made of, for the statements that treat them alike."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 SqlType = Literal["text", "text[]", "date", "boolean", "jsonb"]
@@ -24,8 +24,10 @@ class RosterTable:
     references: tuple[Reference, ...] = ()
     user_column: str | None = None
     """Where a row names the user whose enrolment a change of it may change."""
-    staged_only: Mapping[str, str] | None = None
+    staged_only: Mapping[str, str] = field(default_factory=dict)
     """Further columns of the staged rows, which are not kept as they came."""
+    derived: Mapping[str, str] = field(default_factory=dict)
+    """Columns of ours that a new row gets, with what they are worked out from."""
 
     @property
     def staged(self) -> str:
@@ -100,6 +102,11 @@ ACCOUNT = RosterTable(
     ),
     user_column="sourced_id",
     staged_only={"identifiers": "jsonb", "identity_digest": "bytea", "learner_id": "text"},
+    derived={
+        "learner_id": "s.learner_id",
+        # The digest of what the learner was found by: nothing, as long as nobody looked.
+        "identity_digest": "case when s.learner_id is not null then s.identity_digest end",
+    },
 )
 USER_PROFILE = RosterTable(
     "user_profile",

@@ -46,6 +46,9 @@ class Wakeups:
         self._waiters -= 1
         if self._waiters == 0 and self._task is not None:
             task, self._task = self._task, None
+            # The loop itself holds tasks weakly, and whoever leaves may be gone before the connection is.
+            _ending.add(task)
+            task.add_done_callback(_ending.discard)
             task.cancel()
             await asyncio.wait([task])
 
@@ -93,6 +96,7 @@ class Wakeups:
             self._changed.notify_all()
 
 
+_ending: set[asyncio.Task[None]] = set()
 _of_loop: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Wakeups]]" = WeakKeyDictionary()
 
 

@@ -1,0 +1,177 @@
+"""The exchange and identity as they are, and in health's place a provider that offers deaths."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from services.exchange import agreements
+from services.identity.client import IdentityClient
+from services.identity.shapes import Identifier, PersonPush
+from services.kit.app import Kit
+from services.kit.calls import Calls, answer_in_memory
+from services.kit.database import Connection
+from services.kit.offers import Item, Offer, offers_router
+from services.kit.principals import TokenVerifier
+from services.kit.rendering import install_handlers, render_problem
+from tests.identity.parties import CITIZEN_NUMBER, Machine, citizen_number
+from tests.support.databases import TestServers
+from tests.support.issuer import Issuer
+from tests.support.running import RunningServices, running_services
+
+DATASET = "health.deaths"
+AGREEMENT = "health.deaths-social_security-eligibility"
+
+
+@dataclass
+class Provider:
+    """Rows as health would offer them, and who asked for them."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[tuple[str | None, int]] = field(default_factory=list)
+    before_answer: Any = None
+
+    async def read(
+        self, _db: Connection, *, after: str | None, limit: int
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        self.asked.append((after, limit))
+        rows = sorted(self.rows, key=lambda row: str(row["sector_id"]))
+        found = [row for row in rows if after is None or row["sector_id"] > after][: limit + 1]
+        if self.before_answer is not None:
+            await self.before_answer()
+        following = found[limit - 1]["sector_id"] if len(found) > limit else None
+        return found[:limit], following
+
+    def offer(self) -> Offer:
+        return Offer(
+            dataset="deaths",
+            title_zh="死亡信息",
+            title_en="Deaths",
+            summary_zh="居民死亡日期。",
+            summary_en="Dates of death of residents.",
+            items=[
+                Item("sector_id", "string", "人员标识", "Person"),
+                Item("death_date", "date", "死亡日期", "Date of death"),
+                Item("cause", "string", "死因", "Cause of death"),
+            ],
+            read=self.read,
+            sharing_condition_zh="仅用于待遇资格核查",
+            sharing_condition_en="For checking entitlements only",
+        )
+
+    def app(self, kit: Kit) -> FastAPI:
+        app = FastAPI()
+        app.state.kit = kit
+        install_handlers(app, render_problem)
+        app.include_router(offers_router("/health", [self.offer()]))
+        return app
+
+
+@dataclass
+class Exchange:
+    house: RunningServices
+    provider: Provider
+    admin: httpx.AsyncClient
+    leaves_before: int = 0
+
+    @property
+    def kit(self) -> Kit:
+        return self.house.kit("exchange")
+
+    def calls(self, service: str) -> Calls:
+        """Calls as that service would make them, with its own derived key."""
+        return Calls(self.house.settings, service)
+
+    async def as_service(self, name: str) -> httpx.AsyncClient:
+        return await self.house.client("exchange", token=await self.calls(name).own_token())
+
+    async def with_deaths(self, count: int) -> list[dict[str, Any]]:
+        """As many deaths at the provider; what social security should get of them, by its own ids."""
+        pushes = [
+            PersonPush(
+                ref=str(n),
+                identifiers=[Identifier(system=CITIZEN_NUMBER, value=citizen_number(sequence=n % 1000))],
+            )
+            for n in range(count)
+        ]
+        theirs = await self.resolved("health", pushes)
+        ours = await self.resolved("social_security", pushes)
+        died = [str(date(2026, 1, 1) + timedelta(days=n % 300)) for n in range(count)]
+        self.provider.rows = [
+            {"sector_id": id, "death_date": day, "cause": "secret"}
+            for id, day in zip(theirs, died, strict=True)
+        ]
+        return [{"sector_id": id, "death_date": day} for id, day in zip(ours, died, strict=True)]
+
+    async def resolved(self, service: str, pushes: Sequence[PersonPush]) -> list[str]:
+        answers = await self.calls(service).client(IdentityClient).resolve(pushes)
+        return [str(answer.sector_id) for answer in answers]
+
+    async def leaves(self) -> list[dict[str, Any]]:
+        async with self.kit.db.read() as db:
+            rows = await db.fetch(
+                "select body::jsonb as body from leaf where seq > $1 order by seq", self.leaves_before
+            )
+        return [row["body"] for row in rows if row["body"]["action"] == "dataset.read"]
+
+    async def agree_again_as(self, id: str) -> None:
+        """The same agreement under another id; the first one ends."""
+        async with self.kit.db.transaction() as tx:
+            await tx.execute(
+                """insert into agreement (id, dataset, provider, consumer, items, purpose, purpose_en,
+                                          legal_basis, valid_from, valid_until, state)
+                   select $1, dataset, provider, consumer, items, purpose, purpose_en, legal_basis,
+                          valid_from, valid_until, state from agreement""",
+                id,
+            )
+            await tx.execute("update agreement set state = 'ended' where id <> $1", id)
+
+    async def agree(self, **changed: Any) -> None:
+        async with self.kit.db.transaction() as tx:
+            for column, value in changed.items():
+                await tx.execute(f"update agreement set {column} = $1", value)
+
+
+@pytest.fixture(scope="module")
+async def started(servers: TestServers, issuer: Issuer) -> AsyncIterator[Exchange]:
+    async with running_services(("identity", "exchange"), servers, issuer) as house:
+        provider = Provider()
+        kit = house.kit("exchange")
+        stands_in = Kit(
+            name="health",
+            settings=kit.settings,
+            calls=kit.calls,
+            redis=kit.redis,
+            database=kit.database,
+            tokens=TokenVerifier(
+                issuer=kit.settings.issuer,
+                audience="health",
+                seal_key=bytes(32),
+                fetch_keys=kit.calls.fetch_keys,
+            ),
+        )
+        answer_in_memory({**house.front.held, "health": provider.app(stands_in)})
+        stack = await Machine.service(house.settings, "stack").token(
+            await house.client("identity", scopes=None)
+        )
+        admin = await house.client("exchange", token=stack.json()["access_token"])
+        yield Exchange(house, provider, admin)
+
+
+@pytest.fixture
+async def exchange(started: Exchange) -> Exchange:
+    """The seeded agreement in force, and nothing read yet."""
+    started.provider.rows, started.provider.asked, started.provider.before_answer = [], [], None
+    async with started.kit.db.transaction() as tx:
+        await tx.execute("alter table agreement_step disable trigger user")
+        await tx.execute("delete from agreement_step")
+        await tx.execute("alter table agreement_step enable trigger user")
+        await tx.execute("delete from agreement")
+        await tx.execute("delete from dataset")
+        started.leaves_before = await tx.fetchval("select coalesce(max(seq), 0) from leaf")
+        await agreements.seed(tx)
+    return started
