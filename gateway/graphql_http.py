@@ -23,6 +23,7 @@ from gateway.documents import Document, Documents, Refused
 from gateway.errors import coded_error
 from gateway.sessions import Session, TokenExchange
 from services.kit.app import Kit, kit_of
+from services.kit.calls import DomainError
 from services.kit.problems import Problem
 
 JSON = "application/json"
@@ -109,6 +110,9 @@ class GraphQLDoor:
             code = "UNAUTHENTICATED" if error.status == 401 else "BAD_USER_INPUT"
             body = {"errors": [{"message": error.detail, "extensions": {"code": code}}]}
             return _encoded(body, error.status, media_type, error.headers)
+        except DomainError as error:  # identity's keys are needed to look at a token
+            body = {"errors": [{"message": str(error), "extensions": {"code": error.code}}]}
+            return _encoded(body, 503, media_type)
         except Refused as error:
             body = {"errors": [coded_error(e, "").formatted for e in error.errors]}
             return _encoded(body, 200 if media_type == JSON else 400, media_type)

@@ -1,9 +1,12 @@
 """The suite about itself: which services answer, and how much they keep. Totals only, nothing of a person."""
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import strawberry
+from strawberry.dataloader import DataLoader
 from strawberry.types import Info
 
 from gateway.sessions import Session
@@ -44,7 +47,17 @@ class Query:
     async def suite(self, info: Info[Any, Any]) -> list[ServiceState]:
         session = info.context
         assert isinstance(session, Session)
-        return list(await asyncio.gather(*(_state(session.calls, name) for name in SERVICES)))
+        # Under however many aliases it is asked for, each service is asked once.
+        loader = session.loaders.get(("gateway", "states"))
+        if loader is None:
+            loader = session.loaders["gateway", "states"] = DataLoader(
+                load_fn=partial(_states, session.calls)
+            )
+        return list(await loader.load_many(SERVICES))
+
+
+async def _states(calls: Calls, names: Sequence[str]) -> list[ServiceState]:
+    return list(await asyncio.gather(*(_state(calls, name) for name in names)))
 
 
 async def _state(calls: Calls, name: str) -> ServiceState:

@@ -22,6 +22,7 @@ from gateway.documents import MAX_TOKENS, Measure
 from gateway.errors import coded_error
 from gateway.graphql_http import open_session
 from gateway.sessions import Session
+from services.kit.calls import DomainError
 from services.kit.problems import Problem
 
 MAX_SUBSCRIPTIONS = 100
@@ -86,6 +87,6 @@ class Stream(GraphQL[Session, None]):
         if authorization is not None:
             try:
                 context.principal = await context.verify(str(authorization))
-            except Problem as problem:
-                raise ConnectionRejectionError({"reason": problem.detail}) from problem
+            except (Problem, DomainError) as why:  # it does not hold, or nobody can say whether it does
+                raise ConnectionRejectionError({"reason": why.detail}) from why
         return await super().on_ws_connect(context)

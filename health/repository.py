@@ -21,6 +21,7 @@ from services.kit.canonical import chain
 from services.kit.database import Connection, Row
 
 _FOUND = "r.pk, r.type, r.id, r.version, r.ts, r.pt, r.organisation, r.client"
+_WHOSE = "(select p.sector_id from patient_person p where p.pt = {}.pt) as sector_id"
 _OF_PERSON = "in (select pt from patient_person where sector_id = {})"
 
 # How a stored [lo, hi) compares with the asked one (FHIR R4 search.html#prefix).
@@ -59,20 +60,20 @@ def _readable(reach: Reach, args: _Args, relation: str = "resource") -> str:
 
 
 async def read(db: Connection, reach: Reach, type: str, id: str) -> Row | None:
-    """The current version: pk, version, ts, pt, body."""
+    """The current version: pk, version, ts, body, and whose it is (sector_id)."""
     args = _Args()
     return await db.fetchrow(
-        f"select m.pk, m.version, m.ts, m.pt, m.body {_readable(reach, args)}"
+        f"select m.pk, m.version, m.ts, m.body, {_WHOSE.format('m')} {_readable(reach, args)}"
         f" and m.type = {args(type)} and m.id = {args(id)}",
         *args.values,
     )
 
 
 async def vread(db: Connection, reach: Reach, type: str, id: str, version: int) -> Row | None:
-    """A certain version: pk, version, ts, pt, body."""
+    """A certain version: pk, version, ts, body, and whose it is (sector_id)."""
     args = _Args()
     return await db.fetchrow(
-        f"""select r.pk, h.version, h.ts, r.pt, coalesce(s.body, r.body) as body
+        f"""select r.pk, h.version, h.ts, coalesce(s.body, r.body) as body, {_WHOSE.format("r")}
             from (select m.* {_readable(reach, args)} and m.type = {args(type)} and m.id = {args(id)}) r
             join history h on h.pk = r.pk and h.version = {args(version)}
             left join superseded s on s.pk = h.pk and s.version = h.version
@@ -84,9 +85,9 @@ async def vread(db: Connection, reach: Reach, type: str, id: str, version: int) 
 async def search(
     db: Connection, reach: Reach, criteria: Criteria, *, after: int = 0, limit: int
 ) -> list[Row]:
-    """Resources in the order they came first: pk, type, id, version, ts, pt, body."""
+    """Resources in the order they came first: pk, type, id, version, ts, body, sector_id."""
     args = _Args()
-    sql = f"""select r.pk, r.type, r.id, r.version, r.ts, r.pt, r.body
+    sql = f"""select r.pk, r.type, r.id, r.version, r.ts, r.body, {_WHOSE.format("r")}
               from (select m.pk {_matching(reach, criteria, args)} and m.pk > {args(after)}
                     order by m.pk limit {args(limit)}) page
               join resource r on r.pk = page.pk order by r.pk"""

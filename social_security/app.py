@@ -109,17 +109,17 @@ async def _files(request: Request, folder: Any, kind: str | None) -> list[SentFi
 
 
 @router.get("/imports/{receipt_id}", response_model_exclude_none=True)
-async def read_receipt(receipt_id: UUID, kit: KitDep, who: Sends) -> Receipt:
+async def read_receipt(receipt_id: UUID, read: Read, who: Sends) -> Receipt:
     """A receipt of the caller's own organisation."""
-    return await receive.receipt_for(kit.db, receipt_id, organisation=_organisation(who))
+    return await receive.receipt_for(read, receipt_id, organisation=_organisation(who))
 
 
 @router.get("/imports/{receipt_id}/refusals")
 async def read_refusals(
-    receipt_id: UUID, kit: KitDep, read: Read, who: Sends, first: First = 100, after: str | None = None
+    receipt_id: UUID, read: Read, who: Sends, first: First = 100, after: str | None = None
 ) -> PageOf[RefusedRow]:
     """The rows that a push with mode=accept-valid was taken without, and why."""
-    await receive.receipt_for(kit.db, receipt_id, organisation=_organisation(who))
+    await receive.receipt_for(read, receipt_id, organisation=_organisation(who))
     start = _row_after(after)
     rows = await intake.refusals_of(read, receipt_id, after=start, limit=first + 1)
     following = None
@@ -132,7 +132,7 @@ def _row_after(after: str | None) -> tuple[str, int] | None:
     if after is None:
         return None
     kind, line = decode_cursor(after, 2)
-    if not line.isdecimal():
+    if not (line.isascii() and line.isdigit() and len(line) < 10):
         raise bad_request("invalid_cursor", "the cursor is not one this list gave out; start without it")
     return kind, int(line)
 
@@ -184,7 +184,7 @@ async def list_findings(
     kit.leaves.add(
         who,
         action="findings.read",
-        subjects=sorted({finding.subject for finding in page.items}),
+        subjects=sorted({finding.subject for finding in page.items if finding.subject is not None}),
         records=len(page.items),
         resource="findings",
         purpose=who.purpose or "benefit audit",

@@ -41,14 +41,17 @@ async def page(
 
 
 async def about(db: Connection, person: str, *, first: int, after: str | None) -> PageOf[Finding]:
-    """Every flag on one person, newest first."""
+    """Every flag on one person, newest first, for that person."""
     rows = await findings.about(db, person, after=_after_time(after), limit=first + 1)
     following = None
     if len(rows) > first:
         following = encode_cursor(
             rows[first - 1]["first_seen_at"].isoformat(), rows[first - 1]["finding_key"]
         )
-    return _paged(rows, first, following)
+    page = _paged(rows, first, following)
+    for finding in page.items:
+        finding.subject = None
+    return page
 
 
 def _paged(rows: list[Row], first: int, following: str | None) -> PageOf[Finding]:

@@ -93,7 +93,7 @@ class Finding:
     result: str
     severity: str
     status: FindingStatus
-    subject: str
+    subject: str | None
     party_role: str
     evidence: list[EvidenceKey]
     observed: JSON

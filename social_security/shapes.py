@@ -99,7 +99,8 @@ class Finding(Shape):
     """What a rule found, on which rows, and against what.
 
     Attributes:
-        subject: the person's id in this sector.
+        subject: the person's id in this sector, for auditors; in a person's own record it is left out, for
+            the gateway passes that on and may not hold a person's ids of two sectors.
         party_role: whose doing the rule is about; it presumes nobody's guilt.
         amount_at_risk: what the evidence puts in question, not what anyone owes.
     """
@@ -113,7 +114,7 @@ class Finding(Shape):
     result: Literal["violation", "suspicion"]
     severity: Literal["low", "medium", "high"]
     status: FindingStatus
-    subject: str
+    subject: str | None
     party_role: str
     evidence: list[EvidenceKey]
     observed: dict[str, Any]

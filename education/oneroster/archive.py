@@ -44,6 +44,8 @@ def opened(body: bytes) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     try:
         archive = zipfile.ZipFile(BytesIO(body))
         entries = archive.infolist()
+        if any(entry.header_offset < 0 for entry in entries):
+            raise zipfile.BadZipFile("bytes are missing before its directory")
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise Refused((unreadable(error),)) from error
     entries = [entry for entry in entries if not _is_debris(entry)]

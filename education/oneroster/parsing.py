@@ -108,7 +108,8 @@ class _Text:
             raise self._refused("not_utf8", line, encoding=encoding) from None
         except csv.Error as error:
             raise self._refused("broken_quotes", reader.line_num, reason=str(error)) from error
-        except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error) as error:
+            # RuntimeError: the entry is of a kind that zipfile does not read (patched, strongly encrypted).
             raise Refused((archive.unreadable(error),)) from error
 
     def _refused(self, code: str, line: int, **about: Any) -> Refused:

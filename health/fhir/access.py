@@ -30,6 +30,21 @@ def reach(principal: Principal, kind: str, right: str) -> Reach:
     raise refused(403, "forbidden", f"the token grants no right to {_RIGHTS[right]} {kind}")
 
 
+def check_writes(principal: Principal) -> None:
+    """Before a bundle is looked at: whether the caller may write anything at all.
+
+    Raises:
+        Problem: 401 without a token.
+        Refusal: 403 when no scope grants it.
+    """
+    if principal.kind == "anonymous":
+        raise unauthenticated("this needs a bearer token")
+    found = [_SCOPE.fullmatch(scope) for scope in principal.scopes]
+    writes = any(f and f[1] == "system" and {"c", "u"} & set(f[3]) for f in found)
+    if EVERYTHING not in principal.scopes and not writes:
+        raise refused(403, "forbidden", "the token grants no right to write")
+
+
 def _granted(principal: Principal, level: str, kind: str, right: str) -> bool:
     for scope in principal.scopes:
         found = _SCOPE.fullmatch(scope)

@@ -34,6 +34,7 @@ async def transaction(
     Raises:
         Refusal: nothing was applied, and why.
     """
+    access.check_writes(principal)
     client = principal.client_id
     digest = hashlib.sha256(raw).digest()
     once = content_key(digest)

@@ -63,15 +63,20 @@ async def read(fhir: Fhir, principal: Principal, kind: str, id: str, version: in
     """The current version, or a certain one."""
     check_type(kind)
     reach = access.reach(principal, kind, "r")
-    async with fhir.kit.db.read() as db:
-        if version is None:
+    # One statement needs no transaction around it.
+    async with fhir.kit.db.session() as db:
+        if version is None or reach.sector_id is not None:
             row = await repository.read(db, reach, kind, id)
+            # Only the current version says whose it is: an earlier one may be about somebody else, as of a
+            # result that was filed under the wrong patient and put right.
+            if row is not None and version not in (None, row["version"]):
+                row = None
         else:
             row = await repository.vread(db, reach, kind, id, version)
-        if row is None:
-            what = f"{kind}/{id}" if version is None else f"{kind}/{id}/_history/{version}"
-            raise refused(404, "not-found", f"there is no {what} here for this caller")
-        await _leave(fhir, principal, db, "fhir.read", [row], resource=f"{kind}/{id}")
+    if row is None:
+        what = f"{kind}/{id}" if version is None else f"{kind}/{id}/_history/{version}"
+        raise refused(404, "not-found", f"there is no {what} here for this caller")
+    _leave(fhir, principal, "fhir.read", [row], resource=f"{kind}/{id}")
     return Reply(row["body"].encode(), headers=_version_headers(row["version"], row["ts"]))
 
 
@@ -95,12 +100,12 @@ async def find(
     if asked.private and not posted:
         words = f"a citizen number must not stand in a URL: POST the search to {kind}/_search"
         raise refused(400, "security", words, "identifier")
-    async with fhir.kit.db.read() as db:
+    async with fhir.kit.db.session() as db:
         if asked.count == 0:
             return await _counted(fhir, principal, db, reach, asked)
         rows = await repository.search(db, reach, asked.criteria, after=after, limit=asked.count + 1)
-        page = rows[: asked.count]
-        await _leave(fhir, principal, db, "fhir.search", page, resource=kind)
+    page = rows[: asked.count]
+    _leave(fhir, principal, "fhir.search", page, resource=kind)
     following = fhir.pages.token(kind, pairs, page[-1]["pk"]) if len(rows) > len(page) else None
     return Reply(_searchset(fhir, kind, asked, page, own, following))
 
@@ -117,6 +122,7 @@ async def create(
 ) -> Reply:
     """Always makes a resource, unless `If-None-Exist` finds one."""
     check_type(kind)
+    access.reach(principal, kind, "c")  # before the work that checking a body is
     prepared = await fhir.workers.resource(raw, fhir.base, kind, None)
     prepared.entries[0].condition = if_none_exist
     check_rights(principal, prepared.entries)
@@ -144,6 +150,7 @@ async def update(
 ) -> Reply:
     """A new version; a first one where there was none under this id."""
     check_type(kind)
+    access.reach(principal, kind, "u")
     prepared = await fhir.workers.resource(raw, fhir.base, kind, id)
     prepared.entries[0].if_match = if_match
     check_rights(principal, prepared.entries)
@@ -190,22 +197,22 @@ def _version_headers(version: int, ts: datetime) -> dict[str, str]:
     }
 
 
-async def _leave(
-    fhir: Fhir, principal: Principal, db: Connection, action: str, rows: Sequence[Row], *, resource: str
-) -> None:
+def _leave(fhir: Fhir, principal: Principal, action: str, rows: Sequence[Row], *, resource: str) -> None:
     """One leaf for what is shown, naming everybody it is about."""
     assert fhir.kit.leaves is not None
-    subjects = await repository.sector_ids(db, {row["pt"] for row in rows if row["pt"]})
+    subjects = {row["sector_id"] for row in rows} - {None}
     if len(subjects) > 1:
-        fhir.kit.leaves.add(principal, action=action, records=len(rows), resource=resource, subjects=subjects)
+        fhir.kit.leaves.add(
+            principal, action=action, records=len(rows), resource=resource, subjects=sorted(subjects)
+        )
     else:
-        subject = subjects[0] if subjects else None
+        subject = next(iter(subjects), None)
         fhir.kit.leaves.add(principal, action=action, records=len(rows), resource=resource, subject=subject)
 
 
 async def _counted(fhir: Fhir, principal: Principal, db: Connection, reach: Reach, asked: Search) -> Reply:
     number = await repository.count(db, reach, asked.criteria)
-    await _leave(fhir, principal, db, "fhir.count", [], resource=asked.criteria.type)
+    _leave(fhir, principal, "fhir.count", [], resource=asked.criteria.type)
     return Reply(orjson.dumps({"resourceType": "Bundle", "type": "searchset", "total": number}))
 
 

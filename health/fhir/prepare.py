@@ -7,7 +7,6 @@ gets the stored id later, by replacing its (unique) chosen one in the texts that
 
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 
@@ -17,6 +16,7 @@ from health.fhir.definitions import definitions
 from health.fhir.entries import Conditional, Entry, Prepared
 from health.fhir.outcome import Issue, Refusal, refused
 from services.kit.ids import uuid7
+from services.kit.telemetry import holds_citizen_number
 
 SERVER_SETS = ("versionId", "lastUpdated")
 _BUNDLE_ALONE = ("ifNoneMatch", "ifModifiedSince")
@@ -71,6 +71,8 @@ def resource(raw: bytes, base: str, kind: str, id: str | None) -> Prepared:
     Raises:
         Refusal: everything found wrong with it.
     """
+    if id is not None and holds_citizen_number(id):
+        raise Refusal(400, [_number_as_id(f"{kind}.id")])
     tree, plain = _parsed(raw, kind)
     if tree.get("resourceType") != kind:
         said = tree.get("resourceType")
@@ -140,9 +142,15 @@ def _url_issues(method: str, url: str, resource: dict[str, Any], path: str) -> I
     local = references.LOCAL.fullmatch(url)
     if local is None or local[1] != kind or local[3] is not None:
         yield Issue("invalid", f"PUT of a {kind} goes to {kind}/id or {kind}?search, not {url[:80]!r}", where)
+    elif holds_citizen_number(local[2]):
+        yield _number_as_id(where)
     elif resource.get("id") != local[2]:
         words = f"the url says id {local[2]!r}, the resource {resource.get('id')!r}"
         yield Issue("invalid", words, f"{path}.resource.id")
+
+
+def _number_as_id(where: str) -> Issue:
+    return Issue("security", "a citizen number must not be an id: ids stand in URLs", where)
 
 
 def _repeated(entries: list[dict[str, Any]]) -> Iterator[Issue]:
@@ -174,7 +182,7 @@ def _entry_of(index: int, entry: dict[str, Any], base: str) -> Entry:
         id=id,
         method=request["method"],
         full_url=entry.get("fullUrl"),
-        condition=unquote(condition.removeprefix("?")) if condition else None,
+        condition=condition.removeprefix("?") if condition else None,
         if_match=request.get("ifMatch"),
         meta="",
         rest="",

@@ -119,8 +119,6 @@ class _Walk:
         return self.resolve(value, path)
 
     def narrative(self, xhtml: str) -> str:
-        if not any(uri in xhtml for uri in self.uris):
-            return xhtml
         return _NARRATIVE_LINK.sub(
             lambda link: f"{link[1]}{link[2]}{self.uris.get(link[3], link[3])}{link[2]}", xhtml
         )

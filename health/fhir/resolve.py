@@ -135,6 +135,8 @@ async def _settle_conditions(
         if answers:
             plan.take(entry, answers[0], updated=entry.method == "PUT")
         elif criteria in first:
+            if entry.method == "PUT":
+                _check_twins(entry, first[criteria])
             plan.twin(entry, first[criteria])
         else:
             first[criteria] = entry
@@ -249,6 +251,7 @@ async def _settle_locals(db: Connection, plan: Plan) -> None:
 async def _lock(db: Connection, plan: Plan, sender: Sender) -> None:
     """Takes hold of what will be changed; only now is its version sure."""
     changing = {plan.stored[index].pk for index in plan.updated}
+    _raise(_changed_twice(plan), 409)
     if changing:
         plan.locked = await repository.locked(db, changing)
     for entry in plan.prepared.entries:
@@ -258,6 +261,17 @@ async def _lock(db: Connection, plan: Plan, sender: Sender) -> None:
             raise Refusal(403, [Issue("forbidden", words, entry.path)])
         if entry.if_match is not None:
             _check_version(entry, plan.locked[stored.pk]["version"] if stored is not None else None)
+
+
+def _changed_twice(plan: Plan) -> Iterable[Issue]:
+    """Entries that turn out to mean a resource another entry changes already (http.html#trules)."""
+    first: dict[int, Entry] = {}
+    for entry in plan.prepared.entries:
+        if entry.index in plan.updated and entry.index not in plan.twins:
+            stored = plan.stored[entry.index]
+            earlier = first.setdefault(stored.pk, entry)
+            if earlier is not entry:
+                yield Issue("conflict", f"{earlier.path} changes {stored.local} already", entry.path)
 
 
 def _check_version(entry: Entry, version: int | None) -> None:
@@ -278,7 +292,8 @@ async def _settle_references(db: Connection, plan: Plan, asked: Sequence[Criteri
     if not conditionals:
         return
     answers = await _found(db, asked, sender)
-    here = [_matches_here(plan, criteria) for criteria in asked]
+    bundle = _Here(plan)
+    here = [bundle.matches(criteria) for criteria in asked]
     issues: list[Issue] = []
     for conditional, found, entries in zip(conditionals, answers, here, strict=True):
         # Where the bundle has one, another organisation's of the same name is not meant.
@@ -303,13 +318,27 @@ def _unresolved(conditional: Conditional, meant: Sequence[str]) -> Iterable[Issu
     return [Issue(code, words, path) for path in conditional.paths]
 
 
-def _matches_here(plan: Plan, criteria: Criteria) -> set[str]:
-    """The entries of the bundle that the search means."""
-    return {
-        plan.local(entry)
-        for entry in plan.prepared.entries
-        if entry.type == criteria.type and all(_holds(plan, entry, clause) for clause in criteria.clauses)
-    }
+class _Here:
+    """The entries of a bundle, as a search finds them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._by_type: dict[str, list[Entry]] = {}
+        self._by_token: dict[int, list[Entry]] = {}
+        for entry in plan.prepared.entries:
+            self._by_type.setdefault(entry.type, []).append(entry)
+            for hash in entry.tokens:
+                self._by_token.setdefault(hash, []).append(entry)
+
+    def matches(self, criteria: Criteria) -> set[str]:
+        token = _only_token(criteria)
+        if token is not None:
+            return {self._plan.local(entry) for entry in self._by_token.get(token, ())}
+        return {
+            self._plan.local(entry)
+            for entry in self._by_type.get(criteria.type, ())
+            if all(_holds(self._plan, entry, clause) for clause in criteria.clauses)
+        }
 
 
 def _holds(plan: Plan, entry: Entry, clause: Clause) -> bool:
@@ -354,7 +383,7 @@ def _compares(when: When, low: int, high: int) -> bool:
             return low < when.hi and high > when.lo
 
 
-def _raise(issues: Iterable[Issue]) -> None:
+def _raise(issues: Iterable[Issue], status: int = 422) -> None:
     found = list(issues)
     if found:
-        raise Refusal(422, found)
+        raise Refusal(status, found)

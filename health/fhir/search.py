@@ -16,6 +16,7 @@ from health.fhir.definitions import Parameter, definitions
 from health.fhir.outcome import Issue, Refusal
 from health.models import Clause, Comparison, Criteria, Dates, Ids, References, Tokens, When
 from services.identity.shapes import CITIZEN_NUMBER
+from services.kit.telemetry import holds_citizen_number
 
 COUNT_DEFAULT = 50
 COUNT_MAX = 500
@@ -63,7 +64,7 @@ def parsed(
                 found.count = _count(value)
             elif name != "_format":
                 clauses.append(_clause(kind, name, value, base))
-                found.private = found.private or CITIZEN_NUMBER in value
+                found.private = found.private or CITIZEN_NUMBER in value or holds_citizen_number(value)
         except _Unknown as error:
             (found.ignored if handling == "lenient" else issues).append(error.issue)
         except ValueError as error:
@@ -80,11 +81,12 @@ def condition(kind: str, query: str, *, base: str, path: str) -> Criteria:
     Raises:
         Refusal: 400 naming `path`; also when there is nothing to search by.
     """
-    pairs = parse_qsl(query, keep_blank_values=True)
+    # What shapes an answer chooses nothing.
+    pairs = [p for p in parse_qsl(query, keep_blank_values=True) if p[0] not in ("_format", "_count")]
     if not pairs:
         raise Refusal(400, [Issue("invalid", f"{query!r} says nothing to search by", path)])
     try:
-        return parsed(kind, [p for p in pairs if p[0] != "_format"], base=base).criteria
+        return parsed(kind, pairs, base=base).criteria
     except Refusal as refusal:
         raise Refusal(
             refusal.status, [Issue(i.code, f"{query}: {i.diagnostics}", path) for i in refusal.issues]

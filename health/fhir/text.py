@@ -78,7 +78,7 @@ def parsed(text: str) -> Any:
             400, [Issue("structure", f"not JSON: {error.msg}", None, "error", error.lineno, error.colno)]
         ) from error
     except _Repeated as error:
-        raise refused(400, "structure", f"the member {error} stands twice in one object") from error
+        raise refused(400, "structure", f"the member {error.args[0]!r} stands twice in one object") from error
     except RecursionError as error:
         raise _too_deep() from error
     _check_depth(tree, 1)

@@ -4,6 +4,7 @@
 """
 
 import gc
+import os
 import sys
 from typing import Any
 
@@ -21,8 +22,12 @@ def main() -> None:
     while (message := received(given)) is not None:
         header, body = message
         answer = orjson.dumps(answered(orjson.loads(header), body))
-        answers.write(len(answer).to_bytes(LENGTH_BYTES, "big") + answer)
-        answers.flush()
+        try:
+            answers.write(len(answer).to_bytes(LENGTH_BYTES, "big") + answer)
+            answers.flush()
+        except BrokenPipeError:
+            # The service was killed meanwhile; nobody waits for the answer.
+            os._exit(0)
 
 
 def answered(header: dict[str, Any], body: bytes) -> dict[str, Any]:

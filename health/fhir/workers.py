@@ -18,8 +18,11 @@ import orjson
 from health.fhir.entries import Prepared, loaded
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.worker_frame import LENGTH_BYTES, framed
+from services.kit.problems import unavailable
 
 IDLE_S = 60.0
+LARGE_BYTES = 8 * 1024 * 1024
+"""A worker that has held a larger push ends after it, and gives its memory back."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -56,13 +59,21 @@ class Workers:
 
     async def _ask(self, header: Mapping[str, Any], body: bytes) -> Prepared:
         async with self._places:
-            try:
-                answer = await self._answer(header, body)
-            except WorkerDied:
-                answer = await self._answer(header, body)
+            answer = await self._answer_of_two(header, body)
         if refused := answer.get("refused"):
             raise Refusal(refused["status"], [Issue(**issue) for issue in refused["issues"]])
         return loaded(answer["prepared"])
+
+    async def _answer_of_two(self, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+        """A worker may be killed for reasons of its own; a push that kills two is given back."""
+        try:
+            return await self._answer(header, body)
+        except WorkerDied:
+            pass
+        try:
+            return await self._answer(header, body)
+        except WorkerDied as error:
+            raise unavailable("this could not be validated now; nothing was applied") from error
 
     async def _answer(self, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         worker = self._idle.pop() if self._idle else await _Worker.start()
@@ -72,7 +83,7 @@ class Workers:
             # Cut off in the middle, its next answer would be for this question.
             worker.kill()
             raise
-        if self._closed:
+        if self._closed or len(body) > LARGE_BYTES:
             await worker.end()
         else:
             self._keep(worker)

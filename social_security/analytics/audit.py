@@ -41,7 +41,9 @@ def engines() -> dict[str, str]:
 
 
 def connect(limits: Limits, spill: Path | None = None) -> Any:
-    connection = ibis.duckdb.connect(threads=limits.threads, memory_limit=f"{limits.memory_mb}MB")
+    connection = ibis.duckdb.connect(
+        threads=limits.threads, memory_limit=f"{limits.memory_mb}MB", autoinstall_known_extensions=False
+    )
     if spill is not None:
         connection.raw_sql(f"set temp_directory = '{str(spill).replace(chr(39), chr(39) * 2)}'").fetchall()
     return connection

@@ -10,7 +10,7 @@ from pathlib import Path
 from services.kit.problems import Fault, Problem, bad_request
 from social_security.imports.kinds import Kind
 
-CHUNK_ROWS = 5_000
+CHUNK_ROWS = 2_000
 # What a sender may declare; anything else is answered with this list. GBK and GB 2312 are parts of GB 18030.
 _CODECS = {
     "utf-8": "utf-8-sig",

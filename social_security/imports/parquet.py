@@ -5,6 +5,7 @@ and a file that breaks the reader breaks nothing else. A column must have a type
 CSV text would: no floating point for money, no timestamp for a date.
 """
 
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,14 @@ _DATES = frozenset({"declared_on", "paid_on", "admitted_on", "discharged_on", "c
 _WHOLE = frozenset({"line_no"})
 
 
+MOST_MEMORY_BYTES = 3 * 1024**3
+MOST_TEXT_BYTES = 2 * 1024**3
+
+
 def main() -> None:
+    # A few kilobytes of Parquet can say a terabyte of text; this process ends before the machine does.
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_TEXT_BYTES, MOST_TEXT_BYTES))
     told = orjson.loads(sys.stdin.buffer.read())
     sys.stdout.buffer.write(
         orjson.dumps(convert(Path(told["source"]), Path(told["target"]), told["most_rows"]))

@@ -83,21 +83,18 @@ async def receive(
     readable = [await _readable(file) for file in in_order(files)]
     organisation = principal.organisation or principal.client_id
     digest = digest_of(files, mode)
-    try:
-        async with database.transaction(principal) as tx:
-            at = await intake.take_turn(tx, organisation=organisation, deadline_ms=DEADLINE_MS)
-            push = _Push(tx, organisation, list(files), mode, today, at)
-            if key is None:
-                return await _taken(push, readable, digest, resolve)
-            async with idempotent(tx, principal.client_id, key, bytes.fromhex(digest)) as slot:
-                if slot.answer is not None:
-                    earlier = Receipt.model_validate_json(slot.answer.body)
-                    return earlier.model_copy(update={"duplicate_of": earlier.receipt_id})
-                receipt = await _taken(push, readable, digest, resolve)
-                slot.keep(Answer(201, receipt.model_dump_json().encode()))
-                return receipt
-    except _Repeated as repeated:
-        return receipt_of(repeated.receipt, duplicate=True)
+    async with database.transaction(principal) as tx:
+        at = await intake.take_turn(tx, organisation=organisation, deadline_ms=DEADLINE_MS)
+        push = _Push(tx, organisation, list(files), mode, today, at)
+        if key is None:
+            return await _taken(push, readable, digest, resolve)
+        async with idempotent(tx, principal.client_id, key, bytes.fromhex(digest)) as slot:
+            if slot.answer is not None:
+                earlier = Receipt.model_validate_json(slot.answer.body)
+                return earlier.model_copy(update={"duplicate_of": earlier.receipt_id})
+            receipt = await _taken(push, readable, digest, resolve)
+            slot.keep(Answer(201, receipt.model_dump_json().encode()))
+            return receipt
 
 
 async def _taken(push: _Push, files: Sequence[CsvFile], digest: str, resolve: Resolve) -> Receipt:
@@ -108,11 +105,15 @@ async def _taken(push: _Push, files: Sequence[CsvFile], digest: str, resolve: Re
     await _find_people(push, resolve)
     await _refuse_lines_without_claim(push)
     push.stop_if_refused()
-    return await _apply(push, digest, same)
+    try:
+        async with push.tx.savepoint():
+            return await _apply(push, digest, same)
+    except _Repeated as repeated:
+        return receipt_of(repeated.receipt, duplicate=True)
 
 
 class _Repeated(Exception):
-    """The push was taken before and changes nothing: undo this transaction, answer with that receipt."""
+    """The push was taken before and changes nothing: undo what was kept of it, answer with that receipt."""
 
     def __init__(self, receipt: Row) -> None:
         super().__init__()
@@ -341,14 +342,13 @@ def receipt_of(row: Row, *, duplicate: bool = False) -> Receipt:
     )
 
 
-async def receipt_for(database: Database, receipt_id: UUID, *, organisation: str) -> Receipt:
+async def receipt_for(db: Connection, receipt_id: UUID, *, organisation: str) -> Receipt:
     """A receipt of the organisation's own.
 
     Raises:
         Problem: 404 when there is none, or it is another's.
     """
-    async with database.read() as connection:
-        row = await intake.receipt_by_id(connection, receipt_id, organisation=organisation)
+    row = await intake.receipt_by_id(db, receipt_id, organisation=organisation)
     if row is None:
         raise Problem(404, "not_found", "no receipt of this organisation has that id")
     return receipt_of(row)

@@ -41,7 +41,9 @@ def _same(columns: Iterable[str], left: str, right: str) -> str:
 
 async def take_turn(db: Connection, *, organisation: str, deadline_ms: int) -> datetime:
     """One push of an organisation at a time, and the time that counts as its recording."""
-    await db.execute("select set_config('statement_timeout', $1, true)", str(deadline_ms))
+    # A large push waits for identity between two statements for longer than a request may.
+    for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        await db.execute("select set_config($1, $2, true)", limit, str(deadline_ms))
     await db.execute("select pg_advisory_xact_lock(hashtextextended($1, 7))", organisation)
     found = await db.fetchval("select clock_timestamp()")
     assert isinstance(found, datetime)

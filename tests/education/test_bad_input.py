@@ -51,6 +51,17 @@ class TestArchives:
         status, fault = await refusal(sender, body[: len(body) // 2])
         assert (status, fault["code"]) == (400, "unreadable_zip")
 
+    async def test_a_zip_with_bytes_lost_on_the_way(self, sender: Sender) -> None:
+        body = sender.roster().zip()
+        status, fault = await refusal(sender, body[:100] + body[107:])
+        assert (status, fault["code"]) == (400, "unreadable_zip")
+
+    async def test_an_entry_of_a_kind_that_is_not_read(self, sender: Sender) -> None:
+        body = bytearray(sender.roster().zip())
+        body[body.index(b"PK\x01\x02") + 8] |= 0x40  # the first entry's flags: strong encryption
+        status, fault = await refusal(sender, bytes(body))
+        assert (status, fault["code"]) == (400, "unreadable_zip")
+
     async def test_no_zip_at_all(self, sender: Sender) -> None:
         status, fault = await refusal(sender, b"sourcedId,name\n1,a\n")
         assert (status, fault["code"]) == (400, "unreadable_zip")

@@ -1,0 +1,75 @@
+"""The validating processes: killed ones are replaced, answers never go to another's question."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from health.fhir.outcome import Refusal
+from health.fhir.workers import Workers
+from tests.health.support import body, observation, patient
+
+BASE = "http://here/fhir/"
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Workers]:
+    pool = Workers(most=1)
+    yield pool
+    await pool.close()
+
+
+def children() -> set[int]:
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for found in lists for pid in found.read_text().split()}
+
+
+def workers_of(before: set[int]) -> list[int]:
+    return [
+        pid
+        for pid in children() - before
+        if b"health.fhir.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+async def test_a_killed_worker_is_replaced(pool: Workers) -> None:
+    before = children()
+    await pool.resource(body(observation()), BASE, "Observation", None)
+    [worker] = workers_of(before)
+    os.kill(worker, signal.SIGKILL)
+    prepared = await pool.resource(body(observation()), BASE, "Observation", None)
+    assert prepared.entries[0].type == "Observation"
+
+
+async def test_a_question_given_up_does_not_spoil_the_next(pool: Workers) -> None:
+    large = body(patient(name=[{"text": "x" * 200_000}]))
+    waiting = asyncio.create_task(pool.resource(large, BASE, "Patient", None))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    prepared = await pool.resource(body(observation()), BASE, "Observation", None)
+    assert prepared.entries[0].type == "Observation"
+
+
+async def test_a_refusal_comes_back_as_it_was_raised(pool: Workers) -> None:
+    with pytest.raises(Refusal) as refusal:
+        await pool.resource(b'{"resourceType":"Patient","gender":"x"}', BASE, "Patient", None)
+    assert refusal.value.status == 400
+    assert [issue.expression for issue in refusal.value.issues] == ["Patient.gender"]
+
+
+async def test_an_idle_worker_ends() -> None:
+    before = children()
+    pool = Workers(most=1, idle_s=0.1)
+    await pool.resource(body(observation()), BASE, "Observation", None)
+    assert workers_of(before)
+    for _ in range(100):
+        if not workers_of(before):
+            break
+        await asyncio.sleep(0.05)
+    assert workers_of(before) == []
+    await pool.close()
