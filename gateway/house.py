@@ -64,7 +64,9 @@ async def _state(calls: Calls, name: str) -> ServiceState:
     """Asked by the gateway itself: these are its totals to show, whoever looks."""
     prefix = "/" + name.replace("_", "-")
     try:
-        await calls.request(name, "GET", f"{prefix}/readyz", anonymous=True, deadline_s=PROBE_DEADLINE_S)
+        await calls.request(
+            name, "GET", f"{prefix}/readyz", anonymous=True, probe=True, deadline_s=PROBE_DEADLINE_S
+        )
         answer = await calls.request(name, "GET", f"{prefix}/counts", deadline_s=PROBE_DEADLINE_S)
     except DomainError as error:
         return ServiceState(name=name, ready=False, detail=error.detail, counts=[])

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import redis.asyncio as redis_client
 from fastapi import APIRouter, Depends, FastAPI
@@ -31,6 +31,7 @@ from services.kit.principals import TokenVerifier, current_principal
 from services.kit.problems import Fault, bad_request
 from services.kit.rendering import Render, install_handlers, render_problem
 from services.kit.settings import Settings
+from services.kit.waking import stopped
 
 Hook = Callable[["Kit"], Awaitable[None]]
 Background = Callable[["Kit"], Coroutine[Any, Any, None]]
@@ -88,9 +89,10 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
-        known = _query_names(self.dependant)
+        known = _query_parameters(self.dependant)
 
         async def strict(request: Request) -> Response:
+            given = [name for name, _ in request.query_params.multi_items()]
             unknown = [name for name in request.query_params if name not in known]
             if unknown:
                 raise bad_request(
@@ -99,20 +101,38 @@ class StrictRoute(APIRoute):
                     + (", ".join(sorted(known)) or "none"),
                     *(Fault(f"unknown query parameter {name}", field=name) for name in unknown),
                 )
+            # Of two values only the last would be looked at.
+            twice = [n for n in request.query_params if given.count(n) > 1 and not known[n]]
+            if twice:
+                raise bad_request(
+                    "repeated_parameter",
+                    f"query parameter {', '.join(twice)} is given more than once; say it once",
+                    *(Fault(f"{name} is given more than once", field=name) for name in twice),
+                )
             return await handler(request)
 
         return strict
 
 
-def _query_names(dependant: Dependant) -> frozenset[str]:
-    names: set[str] = set()
+def _query_parameters(dependant: Dependant) -> dict[str, bool]:
+    """The names a path knows, and of each whether it may be repeated."""
+    known: dict[str, bool] = {}
     for parameter in dependant.query_params:
         annotation = parameter.field_info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            names.update(f.alias or name for name, f in annotation.model_fields.items())
+            for name, field in annotation.model_fields.items():
+                known[field.alias or name] = _takes_many(field.annotation)
         else:
-            names.add(parameter.alias)
-    return frozenset(names).union(*(_query_names(below) for below in dependant.dependencies))
+            known[parameter.alias] = _takes_many(annotation)
+    for below in dependant.dependencies:
+        known |= _query_parameters(below)
+    return known
+
+
+def _takes_many(annotation: Any) -> bool:
+    if any(kind in (annotation, get_origin(annotation)) for kind in (list, set, tuple)):
+        return True
+    return any(map(_takes_many, get_args(annotation)))
 
 
 class Router(APIRouter):
@@ -194,7 +214,7 @@ def service(
             tasks = [*background, *_own_background(database=database, handlers=handlers)]
             for task in tasks:
                 running = asyncio.create_task(_kept_running(task, kit), name=f"{name}:{task.__name__}")
-                stack.push_async_callback(_cancelled, running)
+                stack.push_async_callback(stopped, running)
             yield
 
     app = FastAPI(
@@ -264,7 +284,11 @@ async def _start(
         kit.database = Database(settings, name)
         await kit.database.start()
         stack.push_async_callback(kit.database.stop)
-        kit.leaves = leaves.LeafBuffer(kit.database)
+        # Its own connection: a read that waits for its leaf may hold the last one of the pool.
+        own = Database(settings, name, max_connections=1)
+        await own.start()
+        stack.push_async_callback(own.stop)
+        kit.leaves = leaves.LeafBuffer(own)
         await kit.leaves.start()
         stack.push_async_callback(kit.leaves.stop)
         kit.jobs = jobs.Jobs(name)
@@ -303,10 +327,3 @@ async def _kept_running(task: Background, kit: Kit) -> None:
             )
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
-
-
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    # Python 3.11's wait_for loses a cancellation that meets its own end; the task then has to be told again.
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.5)

@@ -121,9 +121,13 @@ class Calls:
         token: Token = None,
         anonymous: bool = False,
         deadline_s: float = DEADLINE_S,
+        probe: bool = False,
         **kwargs: Any,
     ) -> httpx.Response:
         """One call under one deadline; reads are tried a second time when no connection came about.
+
+        Args:
+            probe: only asks whether the service is ready; its 503 then says nothing about other calls.
 
         Raises:
             DomainError: the service is unreachable, too slow, or answered 4xx or 5xx.
@@ -144,7 +148,8 @@ class Calls:
         except httpx.HTTPError as error:
             breaker.count(failed=True)
             raise DomainError(service, "SERVICE_UNAVAILABLE", "the service cannot be reached") from error
-        breaker.count(failed=response.status_code >= 500)
+        if not probe:
+            breaker.count(failed=response.status_code >= 500)
         if response.status_code >= 400:
             raise _domain_error(service, response)
         return response

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.kit import telemetry
 from services.kit.problems import Problem, unavailable
-from services.kit.rendering import Render, render_problem
+from services.kit.rendering import Render, problem_of, render_problem
 
 BODY_LIMIT_BYTES = 32 * 1024 * 1024
 REQUEST_TIMEOUT_S = 60.0
@@ -86,10 +87,16 @@ class Frame:
                 None if scope["path"].startswith(self._streams or ("\0",)) else self._timeout
             ):
                 await self._app(scope, limited, send)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except TimeoutError:
             if not answered:
-                problem = unavailable(f"no answer within {self._timeout:g} s; nothing was applied")
-                await render(problem)(scope, receive, send)
+                await render(_too_slow(self._timeout))(scope, receive, send)
+        except Exception as error:
+            # Here and not outside, so that it gets its request id and is counted as what it is.
+            if answered:
+                raise
+            await render(problem_of(error))(scope, receive, send)
 
     def _refused(self, headers: Headers) -> Problem | None:
         length = headers.get("content-length", "")
@@ -123,6 +130,14 @@ class Frame:
                     "ms": round(seconds * 1000, 1),
                 },
             )
+
+
+def _too_slow(seconds: float) -> Problem:
+    # The deadline may have struck while the commit was on its way.
+    return unavailable(
+        f"no answer within {seconds:g} s; whether it was applied is not certain: look, or send it again "
+        "under the same Idempotency-Key"
+    )
 
 
 def too_large(limit_bytes: int) -> Problem:

@@ -57,9 +57,10 @@ create index outbox_unnumbered on outbox (seq) where position is null;
 create unique index outbox_by_position on outbox (position) where position is not null;
 create index outbox_by_time on outbox using brin (time);
 
--- Up to where the log is numbered, and up to where it is on the stream.
+-- Up to where the log is numbered, and up to where it is on the stream. A database made anew has another log.
 create table outbox_head (
     only_row boolean primary key default true check (only_row),
+    log uuid not null default gen_random_uuid(),
     position bigint not null,
     sent bigint not null check (sent <= position)
 ) with (fillfactor = 10);
@@ -76,6 +77,7 @@ create index inbox_by_time on inbox using brin (at);
 -- Up to where each source's log has been taken in, in its order, and the event that stood there.
 create table inbox_cursor (
     source text primary key,
+    log uuid,
     position bigint not null,
     event_id uuid
 ) with (fillfactor = 10);

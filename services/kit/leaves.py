@@ -17,7 +17,7 @@ import orjson
 from services.kit import telemetry
 from services.kit.canonical import leaf_hash, set_root
 from services.kit.problems import unavailable
-from services.kit.waking import wait
+from services.kit.waking import stopped, wait
 
 if TYPE_CHECKING:
     from services.kit.database import Connection, Database
@@ -196,8 +196,7 @@ class LeafBuffer:
             telemetry.logger(self._database.service).error(
                 "leaves lost at stop", extra={"leaves": len(self._waiting)}
             )
-        task.cancel()
-        await asyncio.wait([task])
+        await stopped(task)
 
     def add(self, principal: "Principal | None", *, action: str, **about: Unpack[About]) -> None:
         """Takes the leaf of a read; it is committed within 50 ms.

@@ -4,6 +4,8 @@ A door raises `Problem`; the app factory renders it. A standard with an error fo
 (OperationOutcome, imsx_StatusInfo) renders the same object at its own mount.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -78,7 +80,15 @@ class Problem(Exception):
         return body
 
     def response(self) -> Response:
-        return Response(orjson.dumps(self.body()), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+        return Response(_encoded(self.body()), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        # What it repeats of the input holds half a surrogate pair, which no UTF-8 can carry.
+        return json.dumps(body).encode()
 
 
 def bad_request(code: str, detail: str, *faults: Fault) -> Problem:
@@ -87,7 +97,8 @@ def bad_request(code: str, detail: str, *faults: Fault) -> Problem:
 
 def unauthenticated(detail: str, *, error: str = "invalid_token") -> Problem:
     """401 with the challenge RFC 6750 asks for."""
-    quoted = detail.replace('"', "'")
+    # A header is printable ASCII (RFC 6750 section 3), whatever the token that is spoken of holds.
+    quoted = re.sub(r"[^ -~]", "?", detail.replace('"', "'").replace("\\", "/"))
     challenge = f'Bearer error="{error}", error_description="{quoted}"'
     return Problem(401, "unauthenticated", detail, headers={"WWW-Authenticate": challenge})
 

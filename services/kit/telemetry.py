@@ -31,6 +31,8 @@ _CITIZEN_NUMBER = re.compile(
     r")(?!\d)"
 )
 _MASKED = "[citizen-number]"
+# PostgreSQL's DETAIL repeats rows and keys: names, birth dates, whatever stood there.
+_DETAIL = re.compile(r"^([\s|]*)DETAIL:  .*?(?=^[\s|]*HINT:|\n\n|\Z)", re.MULTILINE | re.DOTALL)
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _REQUEST_ID = re.compile(r"[\w.:-]{8,64}", re.ASCII)
 
@@ -79,7 +81,9 @@ def logger(service: str) -> logging.Logger:
 
 
 def mask(text: str) -> str:
-    """The text without citizen numbers."""
+    """The text without citizen numbers, and without the rows that an error of the database repeats."""
+    if "DETAIL:  " in text:
+        text = _DETAIL.sub(r"\1DETAIL:  [left out]\n", text).rstrip("\n")
     return _CITIZEN_NUMBER.sub(_MASKED, text)
 
 
@@ -117,19 +121,25 @@ class JsonFormatter(logging.Formatter):
         line.update((name, value) for name, value in vars(record).items() if name not in _OWN_FIELDS)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(_masked(line), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(_masked(line), option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, Mapping):
-        return {_masked(key): _masked(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_masked(item) for item in value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _MASKED if _CITIZEN_NUMBER.fullmatch(str(value)) else value
-    return value if value is None or isinstance(value, bool) else mask(str(value))
+    """The value without citizen numbers, as something JSON can hold."""
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return mask(value.encode("utf-8", "backslashreplace").decode())
+        case int() | float():
+            plain = value if isinstance(value, float) or abs(value) < 2**63 else str(value)
+            return _MASKED if _CITIZEN_NUMBER.fullmatch(str(value)) else plain
+        case Mapping():
+            return {_masked(key): _masked(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_masked(item) for item in value]
+        case _:
+            return _masked(str(value))
 
 
 # --- traces ------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""Waking a background task of this process when there is something to do; it also looks by itself."""
+"""Waking a background task of this process when there is something to do, and stopping it."""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 _wakers: dict[str, asyncio.Event] = {}
 
@@ -33,3 +34,14 @@ async def wait(waker: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await waker.wait()
+
+
+async def stopped(task: "asyncio.Task[Any]") -> None:
+    """Cancels a background task and returns once it has ended.
+
+    Once is not always enough: before Python 3.12 `wait_for`, which drivers use inside, loses a cancellation
+    that arrives together with its result.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.5)

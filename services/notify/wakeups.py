@@ -12,6 +12,7 @@ import redis.asyncio as redis_client
 from redis.exceptions import RedisError
 
 from services.kit import telemetry
+from services.kit.waking import stopped
 
 CHANNEL = "notify:"
 LOOK_AFTER_S = 10.0
@@ -49,8 +50,7 @@ class Wakeups:
             # The loop itself holds tasks weakly, and whoever leaves may be gone before the connection is.
             _ending.add(task)
             task.add_done_callback(_ending.discard)
-            task.cancel()
-            await asyncio.wait([task])
+            await stopped(task)
 
     def heard(self, topic: str) -> int:
         """How often the topic has called so far; to be read before looking, and given to `wait`."""

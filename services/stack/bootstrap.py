@@ -67,7 +67,7 @@ class Environment:
         self.stamp = self.folder / "huimin-installed"
 
     def is_current(self) -> bool:
-        """Whether the last set-up finished and was for this very lock."""
+        """Whether the last set-up finished, for this very lock and the Python that is still behind it."""
         wanted = self._wanted()
         try:
             return self.python.exists() and self.stamp.read_text() == wanted
@@ -81,7 +81,7 @@ class Environment:
             raise SetUpError(
                 f"缺少 {error.filename}, 请重新获取代码 · is missing: get a complete copy of the project"
             ) from error
-        return f"{hashlib.sha256(locks).hexdigest()} {sys.version_info[0]}.{sys.version_info[1]}\n"
+        return f"{hashlib.sha256(locks).hexdigest()} {os.path.realpath(self.python)}\n"
 
     def make_current(self) -> None:
         """Installs what is missing, once, however many of us are started at the same time.
@@ -147,10 +147,10 @@ class Environment:
         self._run([sys.executable, "-m", "venv", str(self.folder)], "python -m venv")
 
     def _usable(self) -> bool:
-        """Whether a `.venv` of this Python with a working pip is there already."""
+        """Whether a `.venv` with a working pip is there already, of whichever Python that is new enough."""
         if not self.python.exists():
             return False
-        probe = "import pip, sys; sys.exit(sys.version_info[:2] != (%d, %d))" % sys.version_info[:2]  # noqa: UP031
+        probe = "import pip, sys; sys.exit(sys.version_info < (3, 11))"
         return subprocess.run([self.python, "-c", probe], capture_output=True).returncode == 0
 
     def _install_uv(self) -> None:

@@ -5,12 +5,13 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from importlib import import_module
 
 from services.stack.house import WORKER_APP, chosen
 from services.stack.processes import die_with_parent
 from services.stack.program import tell_ready
-from services.stack.terminal import Refusal
+from services.stack.terminal import Refusal, say
 
 CHILD_MEMORY_KB = 700_000
 """A pool process that a job made larger than this is replaced after the job."""
@@ -25,13 +26,18 @@ def app() -> None:
 
 def worker() -> None:
     """The job worker: one pool process, which dies with its parent as the parent does with ours."""
+    from celery.exceptions import SecurityWarning
     from celery.signals import worker_process_init, worker_ready
+
+    # Celery warns root of pickled tasks; ours are JSON, and whoever may write to the broker is ourselves.
+    warnings.simplefilter("ignore", SecurityWarning)
 
     module, _, attribute = WORKER_APP.partition(":")
     celery = getattr(import_module(module), attribute)
 
     def on_ready(**_: object) -> None:
         tell_ready()
+        say("惠民 Huimin: worker ready")
 
     def on_pool_process(**_: object) -> None:
         die_with_parent(signal.SIGKILL)
@@ -40,7 +46,7 @@ def worker() -> None:
     worker_process_init.connect(on_pool_process, weak=False)
     options = ["--pool=prefork", "--concurrency=1", f"--max-memory-per-child={CHILD_MEMORY_KB}"]
     options += ["--without-gossip", "--without-mingle", "--loglevel=WARNING"]
-    celery.worker_main(["worker", *options])
+    celery.worker_main(["--quiet", "worker", *options])
 
 
 def migrate() -> None:

@@ -111,6 +111,8 @@ async def run_load(home: Home, load: Load) -> int:
         client = replace(own, issuer=os.environ.get("HUIMIN_ISSUER", address))
     began = time.monotonic()
     outcome = Outcome()
+    if door.in_order:
+        load = replace(load, parallel=1)
     limits = httpx.Limits(max_connections=load.parallel)
     async with httpx.AsyncClient(base_url=address, timeout=PUSH_SECONDS, limits=limits) as http:
         try:

@@ -35,12 +35,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Door:
-    """Where a kind of file goes, and as which kind of client."""
+    """Where a kind of file goes, and as which kind of client.
+
+    Attributes:
+        in_order: a piece may need the one before it: one at a time.
+    """
 
     path: str
     client_kind: str
     pieces: Callable[[Path, str], Iterator[Piece]]
     counts: Callable[[Any], dict[str, int]]
+    in_order: bool = False
 
 
 def files(path: Path, *endings: str) -> list[Path]:
@@ -56,10 +61,14 @@ def files(path: Path, *endings: str) -> list[Path]:
 
 
 def fhir_pieces(path: Path, _of: str) -> Iterator[Piece]:
-    """Bundles: a .json file, a folder of them, or a tar archive (also .xz, .gz, .bz2)."""
-    for file in files(path, ".json", ".tar.xz", ".tar.gz", ".tar.bz2", ".tar"):
+    """Bundles: .json files, .ndjson with one a line, a folder of them, a tar archive (.xz, .gz, .bz2)."""
+    for file in files(path, ".json", ".ndjson", ".tar.xz", ".tar.gz", ".tar.bz2", ".tar"):
         if file.name.endswith(".json"):
             yield Piece(file.name, file.read_bytes(), "application/fhir+json")
+        elif file.name.endswith(".ndjson"):
+            with file.open("rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    yield Piece(f"{file.name}:{number}", line, "application/fhir+json")
         else:
             yield from _archived_bundles(file)
 
@@ -81,14 +90,20 @@ def oneroster_pieces(path: Path, _of: str) -> Iterator[Piece]:
 
 
 def social_security_pieces(path: Path, of: str) -> Iterator[Piece]:
-    """CSV or Parquet; the kind from --kind, or from the file's own name (`payments.csv`)."""
-    for file in files(path, ".csv", ".parquet"):
-        kind = of or file.name.partition(".")[0].replace("-", "_")
+    """CSV or Parquet; the kind from --kind, or from the file's own name (`payments.csv`).
+
+    Of a folder, claims go before their lines.
+    """
+    kinds = {
+        file: of or file.name.partition(".")[0].replace("-", "_") for file in files(path, ".csv", ".parquet")
+    }
+    for file, kind in kinds.items():
         if kind not in SOCIAL_SECURITY_KINDS:
             raise Refusal(
                 f"{file.name}: 请用 --kind 指明内容 · say what it holds with --kind: "
                 + ", ".join(SOCIAL_SECURITY_KINDS)
             )
+    for file, kind in sorted(kinds.items(), key=lambda item: SOCIAL_SECURITY_KINDS.index(item[1])):
         parquet = file.suffix == ".parquet"
         content_type = "application/vnd.apache.parquet" if parquet else "text/csv"
         yield Piece(file.name, file.read_bytes(), content_type, {"kind": kind})
@@ -135,8 +150,10 @@ def receipt_counts(answer: Any) -> dict[str, int]:
 DOORS = {
     "fhir": Door("/fhir", "hospital", fhir_pieces, fhir_counts),
     "oneroster": Door("/education/imports", "school", oneroster_pieces, receipt_counts),
-    "social-security": Door("/social-security/imports", "agency", social_security_pieces, receipt_counts),
-    "readings": Door("/transport/readings", "gate", readings_pieces, receipt_counts),
+    "social-security": Door(
+        "/social-security/imports", "agency", social_security_pieces, receipt_counts, True
+    ),
+    "readings": Door("/transport/readings", "gate", readings_pieces, receipt_counts, True),
 }
 
 

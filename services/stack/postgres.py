@@ -80,6 +80,11 @@ class Postgres(Program):
     def data(self) -> Path:
         return self.folder / "data"
 
+    @property
+    def provisioned_mark(self) -> Path:
+        """Goes where the data go: a new database has none."""
+        return self.folder / "provisioned"
+
     def prepare(self) -> None:
         self.folder = self.ground.folder_for("postgres")
         self._stop_leftover()
@@ -90,6 +95,7 @@ class Postgres(Program):
 
     def _initdb(self) -> None:
         """In a folder aside, moved into place when complete: an interrupted start leaves nothing half."""
+        self.provisioned_mark.unlink(missing_ok=True)
         partial = self.folder / "data.partial"
         shutil.rmtree(partial, ignore_errors=True)
         password_file = self.folder / "password"

@@ -45,7 +45,6 @@ def serve_worker() -> None:
     from services.stack.child import worker
 
     _check_environment()
-    say("惠民 Huimin: worker")
     worker()
 
 

@@ -18,6 +18,9 @@ _HIDDEN = re.compile(r'name="request" value="([^"]+)"')
 async def sign_in(http: httpx.AsyncClient, public_url: str, username: str, password: str) -> str:
     """An access token of the person's session, good at the gateway.
 
+    Args:
+        http: keeps cookies, as a browser does; one client a person.
+
     Raises:
         Refusal: the sign-in page did not let this account in.
     """
@@ -37,7 +40,7 @@ async def sign_in(http: httpx.AsyncClient, public_url: str, username: str, passw
     if hidden is None:
         raise Refusal(f"登录页不可用 · the sign-in page is not usable (HTTP {page.status_code})")
     form = {"request": hidden[1], "username": username, "password": password}
-    answer = await http.post(f"{public_url}/oauth/authorize", data=form, cookies=page.cookies)
+    answer = await http.post(f"{public_url}/oauth/authorize", data=form)
     code = parse_qs(urlsplit(answer.headers.get("location", "")).query).get("code")
     if not code:
         raise Refusal(f"{username} 无法登录 · cannot sign in (HTTP {answer.status_code})")

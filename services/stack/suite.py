@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from services.stack.ground import Ground
 from services.stack.home import ROOT, Home
+from services.stack.house import STORING
 from services.stack.postgres import Postgres
 from services.stack.program import PythonProgram, listen, port_of, python_environment
 from services.stack.supervisor import Interrupted, Supervisor
@@ -97,11 +99,13 @@ class Servers:
     Attributes:
         admin_url: of a database role that may make roles and schemas.
         redis_url: with its password.
+        provisioned_mark: beside the embedded database's data, says what was last done to it.
     """
 
     admin_url: str
     redis_url: str
     embedded_database: bool
+    provisioned_mark: Path | None = None
 
     @property
     def public_database_url(self) -> str:
@@ -129,7 +133,25 @@ async def start_servers(supervisor: Supervisor, *, disposable: bool = False) -> 
         admin_url=database_url or postgres.url(),
         redis_url=redis_url or valkey.url(),
         embedded_database=not database_url,
+        provisioned_mark=None if database_url else postgres.provisioned_mark,
     )
+
+
+def provisioning_of(secret: str) -> str:
+    """What decides on roles and schemas: the secret, the services chosen, and every migration's text.
+
+    Where the embedded database's mark says the same, a start has nothing to do and skips it. A database of
+    somebody else's is looked at on every start.
+    """
+    found = hashlib.sha256(hmac.digest(secret.encode(), b"stack:provisioned", "sha256"))
+    found.update(os.environ.get("HUIMIN_SERVICES", "").encode())
+    for service in STORING:
+        folder = ROOT.joinpath(*service.package.split("."), "migrations")
+        for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.sql")]):
+            found.update(file.read_bytes())
+    for name in ("services/stack/provision.py", "services/stack/house.py", "services/kit/kit_tables.py"):
+        found.update((ROOT / name).read_bytes())
+    return found.hexdigest()
 
 
 def suite_environment(home: Home, servers: Servers, options: Options) -> dict[str, str]:
@@ -225,7 +247,14 @@ async def _start_all(supervisor: Supervisor, door: socket.socket, options: Optio
     servers = await start_servers(supervisor)
     environment = suite_environment(home, servers, options)
     began = time.monotonic()
-    migrated = await supervisor.until_stopping(migrate(environment, servers))
+    mark = servers.provisioned_mark
+    wanted = provisioning_of(home.secret())
+    if mark is not None and mark.exists() and mark.read_text() == wanted:
+        migrated = "up to date"
+    else:
+        migrated = await supervisor.until_stopping(migrate(environment, servers))
+        if mark is not None:
+            mark.write_text(wanted)
     step("database", about=migrated, seconds=time.monotonic() - began)
     await supervisor.start_together(
         Application(environment, door, options.public_url),

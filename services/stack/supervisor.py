@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from services.kit.waking import stopped
 from services.stack.home import Home
 from services.stack.processes import (
     command_of,
@@ -93,7 +94,10 @@ class Supervisor:
     def handle_signals(self) -> None:
         """SIGINT, SIGTERM and SIGHUP stop everything; a second one does not wait for requests and jobs."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        heard = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # ignored under nohup: meant to stay
+            heard.append(signal.SIGHUP)
+        for number in heard:
             loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
@@ -159,9 +163,7 @@ class Supervisor:
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await stopped(task)
             raise Interrupted
         return task.result()
 
@@ -241,9 +243,7 @@ class Supervisor:
 
     async def _stop_child(self, child: Child) -> None:
         if child.watcher is not None:
-            child.watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await child.watcher
+            await stopped(child.watcher)
         process = child.process
         if process is not None and process.returncode is None:
             send(process.pid, child.program.stop_signal)

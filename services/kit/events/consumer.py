@@ -44,7 +44,6 @@ class _Consumer:
         self._redis = kit.redis
         self._logs = logs
         self._inbox = Inbox(kit.db, subscriptions)
-        self._sources = {stream_of(source): source for source in self._inbox.cursors}
         # When each source's door is asked next: at once, then each minute, and whenever something is amiss.
         self._sweep_at = dict.fromkeys(self._inbox.cursors, 0.0)
         self._gaps: set[str] = set()
@@ -59,18 +58,18 @@ class _Consumer:
             await self._retry_parked()
 
     async def _take_from_streams(self) -> None:
-        cursors = self._inbox.cursors
-        whole: dict[Any, Any] = {
-            stream: f"{cursors[source].position}-0"
-            for stream, source in self._sources.items()
-            if source not in self._gaps
+        whole = {
+            stream_of(cursor.source, cursor.place.log): cursor
+            for cursor in self._inbox.cursors.values()
+            if cursor.place.log is not None and cursor.source not in self._gaps
         }
         if not whole:
             await asyncio.sleep(RETRY_S)
             return
+        places: dict[Any, Any] = {stream: f"{cursor.place.position}-0" for stream, cursor in whole.items()}
         try:
             async with asyncio.timeout(BLOCK_MS / 1000 + 5):
-                answer: Any = await self._redis.xread(whole, count=BATCH, block=BLOCK_MS)
+                answer: Any = await self._redis.xread(places, count=BATCH, block=BLOCK_MS)
         except (RedisError, OSError, TimeoutError) as error:
             telemetry.logger(self._service).warning(
                 "the broker does not answer, events come from their sources", extra={"error": repr(error)}
@@ -82,11 +81,11 @@ class _Consumer:
         for stream, found in entries:
             name = stream.decode() if isinstance(stream, bytes) else stream
             batch = found[0] if found and isinstance(found[0], list) else found
-            await self._take(self._sources[name], [Event.parse(fields[b"event"]) for _, fields in batch])
+            await self._take(whole[name].source, [Event.parse(fields[b"event"]) for _, fields in batch])
 
     async def _take(self, source: str, events: list[Event]) -> None:
         """The part that follows the cursor without a gap; a gap sends us to the door first."""
-        following = self._inbox.cursors[source].position + 1
+        following = self._inbox.cursors[source].place.position + 1
         whole = [event for place, event in enumerate(events) if event.seq == following + place]
         if whole:
             await self._inbox.take(source, whole)
@@ -119,13 +118,14 @@ class _Consumer:
         """Takes in everything the source's door has behind our cursor."""
         cursor = self._inbox.cursors[source]
         while True:
-            page = await self._logs.page(source, after=cursor.position, last=cursor.event_id)
+            page = await self._logs.page(source, cursor.place)
             if not page.same:
                 telemetry.logger(self._service).error(
-                    "a source's log was restored to an earlier state, taking it in from its beginning",
-                    extra={"source": source, "position": cursor.position, "head": page.head},
+                    "a source's log was restored or made anew, taking it in from its beginning",
+                    extra={"source": source, "position": cursor.place.position, "head": page.head},
                 )
-                await self._inbox.rewind(source)
+            if not page.same or cursor.place.log is None:
+                await self._inbox.begin(source, page.log)
             if page.events:
                 fetched = await self._inbox.take(source, page.events)
                 telemetry.events_fetched.labels(self._service).inc(fetched)

@@ -19,24 +19,44 @@ PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """How far a reader is in a log: nowhere, to begin with.
+
+    Attributes:
+        log: which log it is; a source whose database was made anew has another.
+        event_id: the event that stood at the position.
+    """
+
+    log: UUID | None = None
+    position: int = 0
+    event_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A piece of a log.
 
     Attributes:
         head: the log's newest position.
-        same: whether the log has, at `after`, the event the reader says it read there. If not, it was
-            restored to an earlier state, and positions the reader knows have been given out again.
+        same: whether the reader's place means here what it thinks it does. If not, the source was restored
+            to an earlier state or made anew; positions were given out again, and the page is the log's first.
     """
 
+    log: UUID
     head: int
     same: bool
     events: list[Event]
+
+    @classmethod
+    def parse(cls, found: dict[str, Any]) -> "Page":
+        events = [Event.parse(event) for event in found["events"]]
+        return cls(UUID(found["log"]), found["head"], found["same"], events)
 
 
 class Logs(Protocol):
     """Where a consumer gets a source's log from."""
 
-    async def page(self, source: str, *, after: int, last: UUID | None, limit: int = PAGE) -> Page: ...
+    async def page(self, source: str, after: Place, *, limit: int = PAGE) -> Page: ...
 
 
 class Doors:
@@ -45,37 +65,38 @@ class Doors:
     def __init__(self, calls: "Calls") -> None:
         self._calls = calls
 
-    async def page(self, source: str, *, after: int, last: UUID | None, limit: int = PAGE) -> Page:
+    async def page(self, source: str, after: Place, *, limit: int = PAGE) -> Page:
         """Raises DomainError when the source does not answer."""
         from services.kit.app import prefix_of
 
-        params: dict[str, Any] = {"after": after, "limit": limit}
-        if last is not None:
-            params["last"] = str(last)
+        params: dict[str, Any] = {"after": after.position, "limit": limit}
+        if after.log is not None:
+            params["log"] = str(after.log)
+        if after.event_id is not None:
+            params["last"] = str(after.event_id)
         response = await self._calls.request(source, "GET", f"{prefix_of(source)}/outbox", params=params)
-        found = orjson.loads(response.content)
-        return Page(found["head"], found["same"], [Event.parse(event) for event in found["events"]])
+        return Page.parse(orjson.loads(response.content))
 
 
-async def read_log(
-    db: "Connection", service: str, *, after: int, last: UUID | None, limit: int
-) -> dict[str, Any]:
+async def read_log(db: "Connection", service: str, after: Place, *, limit: int) -> dict[str, Any]:
     """A page of the service's own log, its events in CloudEvents form."""
-    head = await db.fetchval("select position from outbox_head")
+    own = await db.fetchrow("select log, position from outbox_head")
+    assert own is not None, "the kit's tables come with this row"
     # What is older than the log is kept cannot be compared; the reader's word is taken for it.
-    kept = await db.fetchval("select id from outbox where position = $1", after)
-    same = after <= head and (last is None or kept is None or kept == last)
+    kept = await db.fetchval("select id from outbox where position = $1", after.position)
+    same = (
+        after.log in (None, own["log"])
+        and after.position <= own["position"]
+        and (after.event_id is None or kept in (None, after.event_id))
+    )
     rows = await db.fetch(
         """select position, id, type, aggregate, area, time, body::text as body, traceparent
            from outbox where position > $1 order by position limit $2""",
-        after if same else 0,
+        after.position if same else 0,
         limit,
     )
-    return {
-        "head": head,
-        "same": same,
-        "events": [orjson.Fragment(cloud_event(service, row)) for row in rows],
-    }
+    events = [orjson.Fragment(cloud_event(service, row)) for row in rows]
+    return {"log": str(own["log"]), "head": own["position"], "same": same, "events": events}
 
 
 def events_router(prefix: str) -> APIRouter:
@@ -90,10 +111,11 @@ def events_router(prefix: str) -> APIRouter:
         connection: Read,
         _who: Annotated[Principal, allowed("events:read", kinds=("service",))],
         after: Annotated[int, Query(ge=0)] = 0,
-        last: UUID | None = None,
+        last: Annotated[UUID | None, Query(description="The event read at `after`")] = None,
+        log: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
     ) -> Response:
-        page = await read_log(connection, kit.name, after=after, last=last, limit=limit)
+        page = await read_log(connection, kit.name, Place(log, after, last), limit=limit)
         return Response(orjson.dumps(page), media_type="application/json")
 
     return router

@@ -11,6 +11,7 @@ import asyncpg
 
 from services.kit import telemetry
 from services.kit.events.dead_letters import park
+from services.kit.events.door import Place
 from services.kit.events.log import Event, ManyHandler, Subscription
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ class Cursor:
     """How far a source's log is taken in."""
 
     source: str
-    position: int = 0
-    event_id: UUID | None = None
+    place: Place = field(default_factory=Place)
     parked: set[str] = field(default_factory=set)
     """Aggregates with an event that failed: their later ones wait behind it."""
 
@@ -58,11 +58,11 @@ class Inbox:
                    on conflict do nothing""",
                 list(self.cursors),
             )
-            rows = await tx.fetch("select source, position, event_id from inbox_cursor")
+            rows = await tx.fetch("select source, log, position, event_id from inbox_cursor")
         for row in rows:
             if row["source"] in self.cursors:
-                cursor = self.cursors[row["source"]]
-                cursor.position, cursor.event_id = row["position"], row["event_id"]
+                place = Place(row["log"], row["position"], row["event_id"])
+                self.cursors[row["source"]].place = place
         await self.load_parked()
 
     async def load_parked(self) -> None:
@@ -94,16 +94,19 @@ class Inbox:
         except Exception:  # noqa: BLE001 - a handler's; once more, each event by itself
             async with self._database.transaction() as tx:
                 taken, parked = await self._take_singly(tx, cursor, events)
-        cursor.position, cursor.event_id, cursor.parked = events[-1].seq, events[-1].id, parked
+        cursor.place, cursor.parked = behind(cursor, events), parked
         telemetry.events_applied.labels(self._database.service, source).inc(taken)
         return taken
 
-    async def rewind(self, source: str) -> None:
-        """Back to the beginning of a log whose positions mean other events now; the inbox knows the old."""
+    async def begin(self, source: str, log: UUID) -> None:
+        """At the beginning of the source's log: a new one, or one whose positions mean other events now.
+
+        What was taken before has its inbox row and is not taken again.
+        """
         cursor = self.cursors[source]
         async with self._database.transaction() as tx:
-            await _move(tx, cursor, 0, None)
-        cursor.position, cursor.event_id = 0, None
+            await _move(tx, cursor, Place(log))
+        cursor.place = Place(log)
 
     async def _take_together(
         self, tx: "Transaction", cursor: Cursor, events: Sequence[Event]
@@ -135,7 +138,7 @@ class Inbox:
 
     async def _fresh(self, tx: "Transaction", cursor: Cursor, events: Sequence[Event]) -> list[Event]:
         """Moves the cursor behind the events; returns those that concern us and were not taken before."""
-        await _move(tx, cursor, events[-1].seq, events[-1].id)
+        await _move(tx, cursor, behind(cursor, events))
         ours = [event for event in events if self.handlers(event.type)]
         new = await _note(tx, cursor.source, ours)
         return [event for event in ours if event.id in new]
@@ -168,14 +171,21 @@ class _Undone(Exception):
     """Carries a rollback out of a savepoint; nobody else sees it."""
 
 
-async def _move(tx: "Transaction", cursor: Cursor, position: int, event_id: UUID | None) -> None:
+def behind(cursor: Cursor, events: Sequence[Event]) -> Place:
+    return Place(cursor.place.log, events[-1].seq, events[-1].id)
+
+
+async def _move(tx: "Transaction", cursor: Cursor, to: Place) -> None:
     """Moves the cursor if it still stands where we believe; its row lock keeps a second consumer out."""
     moved = await tx.execute(
-        "update inbox_cursor set position = $3, event_id = $4 where source = $1 and position = $2",
+        """update inbox_cursor set log = $3, position = $4, event_id = $5
+           where source = $1 and position = $2 and event_id is not distinct from $6""",
         cursor.source,
-        cursor.position,
-        position,
-        event_id,
+        cursor.place.position,
+        to.log,
+        to.position,
+        to.event_id,
+        cursor.place.event_id,
     )
     if moved != "UPDATE 1":
         raise CursorMovedError(cursor.source)

@@ -102,6 +102,8 @@ def on(type: str, handler: Handler) -> Subscription:
         type: `transport.warning.raised`, or a beginning up to a dot: `transport.warning.`.
         handler: `async (tx, event)`; what it writes through `tx` is the effect. If it raises, nothing is
             kept, the event is tried again later, and later events of the same aggregate wait behind it.
+
+    A service that subscribes for the first time is given what the source's log still has: a week.
     """
 
     async def each(tx: "Transaction", events: Sequence[Event]) -> None:
@@ -204,6 +206,6 @@ def cloud_event(service: str, row: "Row") -> bytes:
     return orjson.dumps(event.form() | {"data": orjson.Fragment(row["body"])}, option=orjson.OPT_UTC_Z)
 
 
-def stream_of(service: str) -> str:
-    """The stream's key; the braces keep a service's keys together where the broker is sharded."""
-    return f"huimin:events:{{{service}}}"
+def stream_of(service: str, log: UUID) -> str:
+    """The key of a log's stream; the braces keep a service's keys together where the broker is sharded."""
+    return f"huimin:events:{{{service}}}:{log}"

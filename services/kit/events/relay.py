@@ -28,6 +28,9 @@ POLL_S = 1.0
 KEPT_ON_STREAM = 20_000
 """A consumer further behind than this takes the log from the door until it has caught up."""
 
+STREAM_KEPT_S = 14 * 24 * 3600
+"""After the last event: nobody else would take away the stream of a database that is no more."""
+
 _NUMBER_SQL = """
 with due as (
     select seq, row_number() over (order by seq) as place
@@ -74,14 +77,15 @@ class _Relay:
         self._service = kit.name
         self._redis = kit.redis
         self._connection = connection
-        self._stream = stream_of(kit.name)
+        self._stream = ""
         self._chores = Chores(kit.name, connection)
         self._position = self._sent = 0
         self._looked_at = 0.0
         self._broker_fails = False
 
     async def run(self) -> None:
-        head = await self._connection.fetchrow("select position, sent from outbox_head")
+        head = await self._connection.fetchrow("select log, position, sent from outbox_head")
+        self._stream = stream_of(self._service, head["log"])
         self._position, self._sent = head["position"], head["sent"]
         with woken(f"{self._service} relay") as waker:
             while True:
@@ -112,6 +116,7 @@ class _Relay:
         for row in rows:
             pipeline.xadd(self._stream, {"event": cloud_event(self._service, row)}, id=f"{row['position']}-0")
         pipeline.xtrim(self._stream, maxlen=KEPT_ON_STREAM, approximate=True)
+        pipeline.expire(self._stream, STREAM_KEPT_S)
         try:
             answers = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
@@ -131,7 +136,7 @@ class _Relay:
         try:
             last = await self._last_on_stream()
             if last > self._position:
-                # Entries of another past of this database (it was restored from a backup, or made anew).
+                # Entries of another past of this database: it was restored from a backup.
                 await self._redis.delete(self._stream)
                 last = 0
         except (RedisError, OSError) as error:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Any
 
+from services.kit.waking import stopped
 from services.stack.clients import calls_as_stack
 from services.stack.demo.asking import Gateway, words_of
 from services.stack.demo.checks import CheckTable, check_city
@@ -216,9 +217,7 @@ async def _until_stopped(supervisor: Supervisor, work: Awaitable[int]) -> int:
     stop.cancel()
     if task.done():
         return task.result()
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await stopped(task)
     return 0
 
 
@@ -229,9 +228,7 @@ async def _aside(work: Awaitable[None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await stopped(task)
 
 
 def _indented(text: str, columns: int) -> str:
