@@ -58,11 +58,10 @@ async def current_snapshot(db: Connection) -> str:
 async def new_leaves(
     db: Connection, sources: Sequence[SourceState], snapshot: str, limit: int
 ) -> dict[str, list[Row]]:
-    """Of each source, the next leaves the snapshot sees and the tree has not, at most `limit` each.
+    """Of each source, the next leaves that the snapshot sees and `done` did not, at most `limit` each.
 
     Leaves are told apart by the snapshot that first saw their transaction, not by their numbers: those are
-    taken before the commit. So no long transaction holds up the leaves of the others. (That they are not in
-    the tree already matters after a move from another cluster, whose transaction numbers may come again.)
+    taken before the commit. So no long transaction holds up the leaves of the others.
     """
     parts = [
         f"""(select {place}::int as place, xid::text::bigint as xid, seq, at, body, hash
@@ -71,8 +70,6 @@ async def new_leaves(
                  and pg_visible_in_snapshot(xid, ($2::text[])[{place}]::pg_snapshot)
                  and not pg_visible_in_snapshot(xid, ($1::text[])[{place}]::pg_snapshot)
                  and (xid, seq) > ((($3::text[])[{place}])::xid8, ($4::bigint[])[{place}])
-                 and not exists (
-                     select from tree_leaf where source = '{source.name}' and source_seq = leaf.seq)
              order by leaf.xid, seq limit $5)"""
         for place, source in enumerate(sources, 1)
     ]
@@ -90,6 +87,18 @@ async def new_leaves(
     for row in rows:
         found[sources[row["place"] - 1].name].append(row)
     return found
+
+
+async def not_in_tree(db: Connection, source: str, rows: Sequence[Row]) -> list[Row]:
+    """Without those that are in the tree already: after a move from another database cluster, transaction
+    numbers come again."""
+    known = await db.fetch(
+        "select source_seq from tree_leaf where source = $1 and source_seq = any($2::bigint[])",
+        source,
+        [row["seq"] for row in rows],
+    )
+    seqs = {row["source_seq"] for row in known}
+    return [row for row in rows if row["seq"] not in seqs]
 
 
 async def bodies(db: Connection, source: str, seqs: Sequence[int]) -> dict[int, str]:

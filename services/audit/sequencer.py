@@ -11,9 +11,9 @@ from services.audit.heads import HeadSigner
 from services.audit.repository import BEGINNING, HeadRow, SourceState
 from services.audit.tree import Growing, leaf_hash
 from services.kit import telemetry
+from services.kit.alone import alone
 from services.kit.app import Kit
 from services.kit.database import Row, Transaction
-from services.kit.events.relay import alone
 
 POLL_S = 0.3
 HEAD_EVERY_S = 1.0
@@ -26,20 +26,24 @@ async def sequence(kit: Kit) -> None:
     """Runs for as long as the service does; of several processes, one sequences at a time."""
     async with kit.db.session() as connection:
         await alone(connection, "huimin audit sequencer")
-        sequencer = Sequencer(kit)
+        sequencer = Sequencer(kit, connection)
         await sequencer.load()
         while True:
             began = time.monotonic()
             if not await sequencer.step():
                 await asyncio.sleep(max(0.0, POLL_S - (time.monotonic() - began)))
-                await connection.fetchval("select 1")  # the session that holds the lock is still ours
 
 
 class Sequencer:
-    """The writing side of the log."""
+    """The writing side of the log.
 
-    def __init__(self, kit: Kit) -> None:
+    Args:
+        session: the one that holds the lock; leaves are read with it, so that losing it ends the work.
+    """
+
+    def __init__(self, kit: Kit, session: Any) -> None:
         self._database = kit.db
+        self._session = session
         self._log = telemetry.logger(kit.name)
         self._signer = HeadSigner.of(kit.settings)
         self._tree = Growing()
@@ -63,10 +67,10 @@ class Sequencer:
         """Puts what is new into the tree, signs a head if one is due; returns how many leaves that were."""
         if time.monotonic() - self._looked_at > LOOK_FOR_SOURCES_EVERY_S:
             await self._look_for_sources()
-        async with self._database.read() as connection:
-            snapshot = await repository.current_snapshot(connection)
-            states = list(self._sources.values())
-            found = await repository.new_leaves(connection, states, snapshot, BATCH)
+        states = list(self._sources.values())
+        async with self._session.transaction(isolation="repeatable_read", readonly=True):
+            snapshot = await repository.current_snapshot(self._session)
+            found = await repository.new_leaves(self._session, states, snapshot, BATCH)
         after = {state.name: _moved(state, snapshot, found[state.name]) for state in states}
         count = sum(len(rows) for rows in found.values())
         head_due = time.monotonic() - self._head_at >= HEAD_EVERY_S
@@ -90,7 +94,7 @@ class Sequencer:
 
     async def _append(self, tx: Transaction, found: dict[str, list[Row]]) -> None:
         for source, rows in found.items():
-            if rows:
+            if rows := await repository.not_in_tree(tx, source, rows) if rows else []:
                 entries = [(source, row["seq"], self._hash(source, row), row["at"]) for row in rows]
                 first = self._tree.size
                 changed = self._tree.append([entry[2] for entry in entries])

@@ -123,6 +123,14 @@ async def test_a_bad_token_is_a_401() -> None:
     assert answer.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
+async def test_a_token_that_nobody_can_look_at_is_a_503() -> None:
+    async with client() as http:
+        headers = {"authorization": "Bearer a.b.c", "accept": RESPONSE}
+        answer = await http.post("/graphql", json={"query": "{ hello }"}, headers=headers)
+    assert answer.status_code == 503
+    assert answer.json()["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+
+
 async def test_a_subscription_by_plain_post_is_told_where_to_go() -> None:
     answer = await asked("subscription { count }")
     assert answer.status_code == 400

@@ -4,8 +4,11 @@ import json
 import re
 from hashlib import sha256
 
+import pytest
+
 from gateway.house import SERVICES
-from gateway.pages.router import HERE, LEVELS
+from gateway.pages.router import HERE, LEVELS, static
+from services.kit.problems import Problem
 
 TEMPLATES = {path.name: path.read_text() for path in (HERE / "templates").glob("*.html")}
 LOCALES = {path.stem: json.loads(path.read_text()) for path in (HERE / "locales").glob("*.json")}
@@ -36,6 +39,13 @@ def test_pages_and_scripts_load_nothing_from_elsewhere() -> None:
     own = [*TEMPLATES.values(), *(p.read_text() for p in (HERE / "static").glob("*.*"))]
     found = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(https?:[^"')\s]+)""", "\n".join(own))
     assert found == []
+
+
+@pytest.mark.parametrize("name", ["nowhere.js", "../router.py", "\0", "a" * 300, "a/" * 3000])
+async def test_a_name_no_file_has_is_a_404(name: str) -> None:
+    with pytest.raises(Problem) as problem:
+        await static(name)
+    assert problem.value.status == 404
 
 
 def test_vendored_files_are_those_their_table_names() -> None:

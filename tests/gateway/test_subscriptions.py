@@ -97,6 +97,18 @@ async def test_a_token_that_does_not_hold_closes_the_socket(payload: dict[str, A
     assert closed.value.rcvd.code == code
 
 
+async def test_the_schema_is_not_told_over_a_socket_where_it_is_not_told_at_all() -> None:
+    async with served() as url, opened(url) as socket:
+        told = await subscribe(socket, "{ __schema { types { name } } }")
+    assert [message["type"] for message in told] == ["error"]
+
+
+async def test_what_one_operation_loaded_is_not_kept_for_the_next_on_its_socket() -> None:
+    async with served() as url, opened(url) as socket:
+        told = [await subscribe(socket, "{ loaded }") for _ in range(2)]
+    assert [messages[0]["payload"]["data"]["loaded"] for messages in told] == [1, 2]
+
+
 async def test_a_page_from_elsewhere_may_not_open_a_socket() -> None:
     async with served() as url:
         with pytest.raises(websockets.InvalidStatus):

@@ -10,11 +10,24 @@ import strawberry
 from fastapi import FastAPI
 from starlette.routing import Route, WebSocketRoute
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types import Info
 
 from gateway.graphql_http import GraphQLDoor
 from gateway.subscriptions import EXTENSIONS, CodedSchema, Stream
 from services.kit.app import Kit, service
-from services.kit.calls import DomainError
+from services.kit.calls import DomainError, ServiceClient
+from services.kit.graphql import load
+
+
+class Counting(ServiceClient):
+    """A public service that counts how often it is asked."""
+
+    service = "transport"
+    asked = 0
+
+    async def counted(self, keys: list[str]) -> list[int]:
+        Counting.asked += 1
+        return [Counting.asked for _ in keys]
 
 
 @strawberry.type
@@ -41,6 +54,11 @@ class Query:
     @strawberry.field
     async def broken(self) -> int | None:
         raise ZeroDivisionError("a secret")
+
+    @strawberry.field
+    async def loaded(self, info: Info[Any, Any]) -> int | None:
+        """How often it was asked for, through the session's loader."""
+        return await load(info, Counting, Counting.counted, "one")
 
     @strawberry.field
     async def hanging(self) -> int | None:

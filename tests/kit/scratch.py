@@ -1,20 +1,19 @@
 """Services of the tests' own: a role, a schema with the kit's tables, a Kit; nothing of the real ones."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
 
 import asyncpg
 import orjson
 
 from services.kit.app import Kit, open_kit
 from services.kit.database import Database
-from services.kit.events.door import PAGE, Page, read_log
-from services.kit.events.log import Event
+from services.kit.events.door import PAGE, Page, Place, read_log
 from services.kit.kit_tables import KIT_TABLES_SQL
 from services.kit.settings import Settings
+from tests.support.databases import TestServers
 
 SECRET = "a secret of the tests"
 
@@ -65,11 +64,30 @@ class OpenDoors:
         self.shut: Exception | None = None
         self.asked = 0
 
-    async def page(self, source: str, *, after: int, last: UUID | None, limit: int = PAGE) -> Page:
+    async def page(self, source: str, after: Place, *, limit: int = PAGE) -> Page:
         self.asked += 1
         if self.shut is not None:
             raise self.shut
         async with self.sources[source].read() as connection:
-            found = await read_log(connection, source, after=after, last=last, limit=limit)
-        plain = orjson.loads(orjson.dumps(found))
-        return Page(plain["head"], plain["same"], [Event.parse(event) for event in plain["events"]])
+            found = await read_log(connection, source, after, limit=limit)
+        return Page.parse(orjson.loads(orjson.dumps(found)))
+
+
+class Scratch:
+    """A database of a test's own, and services in it."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self.settings = settings
+        self._stack = stack
+
+    async def make(self, name: str, sql: str = "") -> None:
+        await make_schema(self.settings, name, sql)
+
+    async def kit(self, name: str, sql: str = "") -> Kit:
+        """A service's Kit over an empty schema of its own; `sql` adds its tables."""
+        await self.make(name, sql)
+        return await self._stack.enter_async_context(opened(self.settings, name))
+
+
+def scratch_settings(servers: TestServers, database: str) -> Settings:
+    return settings_for(servers.admin_url(database), servers.servers.redis_url)

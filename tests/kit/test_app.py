@@ -1,9 +1,10 @@
 """The frame of a service, seen from outside: a tiny service of its own for each question."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from services.kit.app import Router, service, standard_app
 from services.kit.calls import DomainError
 from services.kit.principals import Anyone, allowed
-from services.kit.problems import Fault, Problem, bad_request
+from services.kit.problems import Fault, Problem, bad_request, unauthenticated
 
 
 class Thing(BaseModel):
@@ -33,6 +34,14 @@ async def make(thing: Thing) -> Thing:
 @router.get("")
 async def look(limit: Annotated[int, Query(ge=1, le=10)] = 5, _who: Anyone = None) -> dict[str, int]:  # type: ignore[assignment]
     return {"limit": limit}
+
+
+@router.get("/many")
+async def many(
+    ids: Annotated[list[int] | None, Query()] = None,
+    kind: Annotated[Literal["a", "b"] | None, Query()] = None,
+) -> int:
+    return len(ids or [])
 
 
 @router.get("/guarded")
@@ -131,6 +140,16 @@ async def test_an_unknown_query_parameter_is_refused_and_the_known_ones_named() 
     assert fine.json() == {"limit": 3}
 
 
+async def test_a_query_parameter_that_would_count_once_is_not_given_twice() -> None:
+    async with client() as http:
+        once = await http.get("/thing/many?ids=1&ids=2&kind=a")
+        twice = await http.get("/thing/many?ids=1&kind=a&kind=b")
+    assert once.json() == 2
+    assert twice.status_code == 400
+    assert twice.json()["code"] == "repeated_parameter"
+    assert twice.json()["errors"][0]["field"] == "kind"
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("DELETE", "/thing", 405)])
 async def test_wrong_paths_and_methods_are_problems_too(method: str, path: str, status: int) -> None:
     async with client() as http:
@@ -152,6 +171,17 @@ async def test_an_unforeseen_error_is_a_500_without_its_words() -> None:
     assert answer.status_code == 500
     assert "3301" not in answer.text
     assert answer.json()["code"] == "internal"
+    assert answer.headers["x-request-id"]
+
+
+def test_a_problem_is_told_even_if_it_names_half_a_surrogate_pair() -> None:
+    answer = bad_request("no", "because of \ud800", Fault("here", path="\ud800")).response()
+    assert json.loads(bytes(answer.body))["errors"][0]["path"] == "\ud800"
+
+
+def test_a_challenge_stays_within_what_a_header_may_hold() -> None:
+    answer = unauthenticated('no key "你"\n').response()
+    assert answer.headers["www-authenticate"].endswith("error_description=\"no key '?'?\"")
 
 
 async def test_a_needed_service_that_is_down_makes_a_503_with_retry_after() -> None:

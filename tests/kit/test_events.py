@@ -1,7 +1,7 @@
 """Events: once, in order, through an emptied broker, with handlers that fail and logs that were restored."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from services.kit import events
 from services.kit.app import Kit
 from services.kit.calls import DomainError
 from services.kit.database import Transaction
-from services.kit.events import Draft, Event, on
+from services.kit.events import Draft, Event, on, on_many
 from services.kit.events.chores import clean
 from services.kit.events.log import stream_of
 from tests.kit.scratch import OpenDoors, Scratch
@@ -31,7 +31,8 @@ async def note(tx: Transaction, event: Event) -> None:
 
 async def seen(kit: Kit) -> list[tuple[str, int]]:
     async with kit.db.read() as connection:
-        return [tuple(r) for r in await connection.fetch("select aggregate, value from seen order by n")]  # type: ignore[misc]
+        rows = await connection.fetch("select aggregate, value from seen order by n")
+    return [(row["aggregate"], row["value"]) for row in rows]
 
 
 @asynccontextmanager
@@ -51,7 +52,9 @@ async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
-        while not await check():
+        while True:
+            if await check():
+                return
             await asyncio.sleep(0.02)
 
 
@@ -87,7 +90,8 @@ async def test_an_event_arrives_in_its_cloudevents_form(source: Kit, target: Kit
     assert (event.id, event.type, event.source) == (id, "source.thing.changed", "source")
     assert (event.aggregate, event.seq, event.area) == ("thing/1", 1, "330100")
     assert event.data == {"level": "高", "n": 1.5}
-    [(_, fields)] = await source.redis.xrange(stream_of("source"))
+    entries: Any = await source.redis.xrange(await stream(source))
+    [(_, fields)] = entries
     form = orjson.loads(fields[b"event"])
     assert form["specversion"] == "1.0"
     assert form["source"] == "urn:huimin:service:source"
@@ -96,10 +100,13 @@ async def test_an_event_arrives_in_its_cloudevents_form(source: Kit, target: Kit
 
 
 async def test_an_undone_transaction_publishes_nothing(source: Kit) -> None:
-    with pytest.raises(RuntimeError):
+    async def undone() -> None:
         async with source.db.transaction() as tx:
             await tx.publish("source.thing.changed", aggregate="a", data={})
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await undone()
     async with source.db.read() as connection:
         assert await connection.fetchval("select count(*) from outbox") == 0
 
@@ -175,12 +182,16 @@ async def test_what_the_broker_lost_without_anything_new_is_sent_again(source: K
 
 async def test_nothing_behind_a_gap_is_touched_until_the_door_answers(source: Kit, target: Kit) -> None:
     doors = OpenDoors(source=source.db)
-    doors.shut = DomainError("source", "SERVICE_UNAVAILABLE", "down")
-    await publish(source, *(("a", n) for n in range(30)))
+    subscriptions = [on("source.thing.changed", note)]
+    await publish(source, ("a", 0))
+    async with running(events.relay(source), events.consume(target, subscriptions, logs=doors)):
+        await until(lambda: _count(target, 1))
+    await publish(source, *(("a", n) for n in range(1, 30)))
     async with running(events.relay(source)):
         await until(lambda: _stream_length(source, 30))
-    await source.redis.xdel(stream_of("source"), *(f"{n}-0" for n in range(11, 21)))
-    async with running(events.consume(target, [on("source.thing.changed", note)], logs=doors)):
+    await source.redis.xdel(await stream(source), *(f"{n}-0" for n in range(11, 21)))
+    doors.shut = DomainError("source", "SERVICE_UNAVAILABLE", "down")
+    async with running(events.consume(target, subscriptions, logs=doors)):
         await until(lambda: _count(target, 10))
         await asyncio.sleep(1.5)
         assert len(await seen(target)) == 10
@@ -215,6 +226,23 @@ async def test_a_log_restored_to_an_earlier_state_is_taken_in_anew(source: Kit, 
     async with running(events.relay(source), events.consume(target, subscriptions, logs=doors)):
         await until(lambda: _count(target, 14))
     assert [value for _, value in await seen(target)] == [*range(10), *range(100, 104)]
+
+
+async def test_a_source_made_anew_begins_a_log_of_its_own(source: Kit, target: Kit, scratch: Scratch) -> None:
+    doors = OpenDoors(source=source.db)
+    subscriptions = [on("source.thing.changed", note)]
+    await publish(source, *(("a", n) for n in range(10)))
+    async with running(events.relay(source), events.consume(target, subscriptions, logs=doors)):
+        await until(lambda: _count(target, 10))
+    async with (
+        source.db.transaction() as tx
+    ):  # as with an empty database: the broker still has the old stream
+        await tx.execute("truncate outbox")
+        await tx.execute("update outbox_head set log = gen_random_uuid(), position = 0, sent = 0")
+    await publish(source, *(("a", n) for n in range(100, 112)))
+    async with running(events.relay(source), events.consume(target, subscriptions, logs=doors)):
+        await until(lambda: _count(target, 22))
+    assert [value for _, value in await seen(target)] == [*range(10), *range(100, 112)]
 
 
 async def test_a_failing_event_waits_with_its_aggregate_and_the_rest_goes_on(
@@ -303,6 +331,28 @@ async def test_a_second_consumer_of_the_same_service_waits_its_turn(
             assert other == [3]
 
 
+async def test_events_that_come_in_numbers_are_taken_in_numbers_and_singly_when_one_fails(
+    source: Kit, target: Kit
+) -> None:
+    sizes: list[int] = []
+
+    async def many(tx: Transaction, found: Sequence[Event]) -> None:
+        sizes.append(len(found))
+        for event in found:
+            await note(tx, event)
+        if any(event.data["value"] == 7 for event in found):
+            raise LookupError("seven")
+
+    doors = OpenDoors(source=source.db)
+    await publish(source, *((f"a{n}", n) for n in range(10)))
+    async with running(events.relay(source)):
+        await until(lambda: _stream_length(source, 10))
+    async with running(events.consume(target, [on_many("source.thing.", many)], logs=doors)):
+        await until(lambda: _count(target, 9))
+    assert [value for _, value in await seen(target)] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+    assert sizes[:11] == [10, *[1] * 10]
+
+
 async def test_handlers_may_publish_and_effects_commit_together(source: Kit, target: Kit) -> None:
     async def answer(tx: Transaction, event: Event) -> None:
         await note(tx, event)
@@ -336,7 +386,12 @@ async def _count(kit: Kit, expected: int) -> bool:
 
 
 async def _stream_length(kit: Kit, expected: int) -> bool:
-    return bool(await kit.redis.xlen(stream_of(kit.name)) == expected)
+    return bool(await kit.redis.xlen(await stream(kit)) == expected)
+
+
+async def stream(kit: Kit) -> str:
+    async with kit.db.read() as connection:
+        return stream_of(kit.name, await connection.fetchval("select log from outbox_head"))
 
 
 def _broker_that_is_not_there() -> Any:

@@ -49,7 +49,7 @@ class Apart:
     def start_worker(self) -> None:
         command = [sys.executable, "-P", "-m", "services.stack", "serve", "worker"]
         log = self.folder / "worker.log"
-        self.run("worker", command, lambda: "[queues]" in log.read_text(), {"HUIMIN_SECRET": self.secret})
+        self.run("worker", command, lambda: "worker ready" in log.read_text(), {"HUIMIN_SECRET": self.secret})
 
     def start_proxy(self, caddy: str) -> None:
         """The reverse proxy of the containers, told that everybody is on this machine."""

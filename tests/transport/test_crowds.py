@@ -258,6 +258,18 @@ async def test_an_acknowledgement_has_a_name_and_stands(crowd: Transport, warnin
     assert "stewards" not in str(told[1][1])
 
 
+async def test_staff_of_another_area_see_no_more_than_citizens(crowd: Transport, warning: str) -> None:
+    await crowd.staff.post(f"/transport/warnings/{warning}/acknowledgements", json={"note": "on my way"})
+    elsewhere = await crowd.house.client(
+        "transport",
+        kind="staff",
+        scopes="transport:flows:read transport:warnings:acknowledge",
+        areas=["320000"],
+    )
+    taken = (await elsewhere.get(f"/transport/warnings/{warning}")).json()["acknowledgement"]
+    assert (taken["by"], taken["note"]) == (None, None)
+
+
 async def test_citizens_see_that_it_is_in_hand_and_not_in_whose(crowd: Transport, warning: str) -> None:
     await crowd.staff.post(f"/transport/warnings/{warning}/acknowledgements", json={"note": "on my way"})
     taken = (await crowd.see(f"warnings/{warning}"))["acknowledgement"]

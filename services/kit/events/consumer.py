@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from services.kit import telemetry
+from services.kit.alone import alone
 from services.kit.calls import DomainError
 from services.kit.events.dead_letters import due, failed_again, lock, taken
 from services.kit.events.door import PAGE, Doors, Logs
 from services.kit.events.inbox import Inbox
 from services.kit.events.log import Event, Subscription, stream_of
-from services.kit.events.relay import alone
 
 if TYPE_CHECKING:
     from services.kit.app import Kit

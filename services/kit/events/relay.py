@@ -6,14 +6,13 @@ always has the later position. Positions are durable before they leave the datab
 never names two events.
 """
 
-import asyncio
-import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError, ResponseError
 
 from services.kit import telemetry
+from services.kit.alone import alone
 from services.kit.events.chores import Chores
 from services.kit.events.log import cloud_event, stream_of
 from services.kit.waking import wait, woken
@@ -51,18 +50,6 @@ _UNSENT_SQL = """
 select position, id, type, aggregate, area, time, body::text as body, traceparent
 from outbox where position > $1 order by position limit $2
 """
-
-
-def lock_key(name: str) -> int:
-    """A key for PostgreSQL's advisory locks, which know numbers alone."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
-
-
-async def alone(connection: Any, name: str) -> None:
-    """Returns once this session is the one that does `name`; it stays so until the session ends."""
-    key = lock_key(name)
-    while not await connection.fetchval("select pg_try_advisory_lock($1)", key):  # noqa: ASYNC110 - another process
-        await asyncio.sleep(POLL_S)
 
 
 async def relay(kit: "Kit") -> None:
