@@ -53,6 +53,7 @@ SERVICES: Mapping[str, frozenset[str]] = {
             "exchange:catalogue:read",
             "audit:read",
             "events:read",
+            "events:replay",
             "social_security:audits:run",
             "social_security:findings:read",
             "transport:sites:write",
@@ -78,7 +79,7 @@ ROLES: Mapping[str, frozenset[str]] = {
         {"social_security:findings:read", "social_security:audits:run", "exchange:catalogue:read"}
     ),
     "exchange_staff": frozenset({"exchange:agreements:write", "exchange:catalogue:read"}),
-    "operator": frozenset({"audit:read"}),
+    "operator": frozenset({"audit:read", "events:replay"}),
 }
 
 OPENID = frozenset({"openid", "offline_access"})
@@ -89,6 +90,7 @@ _AUDIENCES: Mapping[str, tuple[str, ...]] = {
     # These mean the same at whichever service keeps the data.
     "exchange:offers:read": DOMAINS,
     "events:read": (*DOMAINS, "identity", "exchange", "notify", "audit"),
+    "events:replay": (*DOMAINS, "identity", "exchange", "notify", "audit"),
 }
 _SMART = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(?=.)(c?r?u?d?s?)(\?\S+)?")
 

@@ -216,6 +216,16 @@ def verify(context: typer.Context) -> None:
     _become("-m", "services.audit.verify", *context.args, folder=None)
 
 
+@huimin.command()
+def letters(
+    replay: Annotated[str, typer.Option(help="SERVICE/ID: 重试一件 · have one tried again.")] = "",
+) -> None:
+    """未能送达的事件 · events that could not be taken in, and having them tried again."""
+    from services.stack.letters import run_letters
+
+    sys.exit(asyncio.run(run_letters(Home(), replay)))
+
+
 @huimin.command("env")
 def env_file() -> None:
     """打印容器部署的 .env · print the .env for docker-compose.yml."""

@@ -1,15 +1,22 @@
-"""The service's log for whoever finds a gap in its stream: `GET /<prefix>/outbox?after&limit`."""
+"""The doors of a service's events.
+
+GET  /<prefix>/outbox?after&limit          its log, for whoever finds a gap in its stream
+GET  /<prefix>/dead-letters?after&limit    events it could not take in, for operators
+POST /<prefix>/dead-letters/{id}/replay    has one tried again
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
+from services.kit.events.dead_letters import replay, waiting_letters
 from services.kit.events.log import Event, cloud_event
 from services.kit.principals import Principal, allowed
+from services.kit.problems import not_found
 
 if TYPE_CHECKING:
     from services.kit.calls import Calls
@@ -100,8 +107,8 @@ async def read_log(db: "Connection", service: str, after: Place, *, limit: int) 
 
 
 def events_router(prefix: str) -> APIRouter:
-    """The door, for services that hold `events:read`."""
-    from services.kit.app import KitDep, Read, Router
+    """The doors: the log for services that hold `events:read`, dead letters for `events:replay`."""
+    from services.kit.app import KitDep, Read, Router, Tx
 
     router = Router(prefix=prefix, tags=["events"])
 
@@ -117,5 +124,40 @@ def events_router(prefix: str) -> APIRouter:
     ) -> Response:
         page = await read_log(connection, kit.name, Place(log, after, last), limit=limit)
         return Response(orjson.dumps(page), media_type="application/json")
+
+    @router.get("/dead-letters")
+    async def dead_letters(
+        connection: Read,
+        _who: Annotated[Principal, allowed("events:replay")],
+        after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> dict[str, Any]:
+        """What waits, without the events' data: an operator needs the reason, not the person."""
+        letters = await waiting_letters(connection, after=after, limit=limit + 1)
+        items = [
+            {
+                "id": letter.id,
+                "event": str(letter.event.id),
+                "type": letter.event.type,
+                "source": letter.event.source,
+                "aggregate": letter.event.aggregate,
+                "attempts": letter.attempts,
+                "reason": letter.reason,
+                "next_at": letter.next_at,
+            }
+            for letter in letters[:limit]
+        ]
+        return {"items": items, "next": items[-1]["id"] if len(letters) > limit else None}
+
+    @router.post("/dead-letters/{id}/replay", status_code=202)
+    async def replay_letter(
+        tx: Tx,
+        _who: Annotated[Principal, allowed("events:replay")],
+        id: Annotated[int, Path(ge=1, le=2**62)],
+    ) -> dict[str, int]:
+        if not await replay(tx, id):
+            raise not_found(f"no dead letter {id} waits here")
+        await tx.leaf(action="event.replay", resource=f"dead-letter/{id}")
+        return {"id": id}
 
     return router
