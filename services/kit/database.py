@@ -5,6 +5,7 @@ objects on both sides. Bulk goes in through `copy_records_to_table`, or
 `copy_to_table` where rows are already written in COPY's form.
 """
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from services.kit.principals import Principal
 
 Row = asyncpg.Record
+STOP_WITHIN_S = 10.0
 
 
 class Connection(Protocol):
@@ -153,9 +155,15 @@ class Database:
         )
 
     async def stop(self) -> None:
+        """Gives what still runs a moment, then ends it: no forgotten connection keeps a process alive."""
         pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.close()
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
 
     @asynccontextmanager
     async def transaction(self, principal: "Principal | None" = None) -> AsyncIterator[Transaction]:

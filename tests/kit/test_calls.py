@@ -77,7 +77,7 @@ def network() -> Iterator[str]:
 async def caller(request: pytest.FixtureRequest, network: str) -> AsyncIterator[Calls]:
     embedded = request.param == "in memory"
     settings = Settings(
-        secret="s",  # type: ignore[arg-type]
+        secret="s",
         mode="embedded" if embedded else "separate",
         service_urls={"other": network, "gone": "http://127.0.0.1:9"},
     )

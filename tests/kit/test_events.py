@@ -15,6 +15,7 @@ from services.kit.database import Transaction
 from services.kit.events import Draft, Event, on, on_many
 from services.kit.events.chores import clean
 from services.kit.events.log import stream_of
+from services.kit.waking import stopped
 from tests.kit.scratch import OpenDoors, Scratch
 
 SEEN = "create table seen (n bigint generated always as identity, aggregate text, value int, event_id uuid);"
@@ -47,7 +48,7 @@ async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         tasks = [group.create_task(no_end(work)) for work in works]
         yield
         for task in tasks:
-            task.cancel()
+            await stopped(task)
 
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> None:
