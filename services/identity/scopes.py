@@ -14,7 +14,7 @@ CLIENTS: Mapping[str, frozenset[str]] = {
     "agency": frozenset({"social_security:imports:write"}),
     "insurer": frozenset({"social_security:imports:write"}),
     "gate": frozenset({"transport:readings:write"}),
-    "site": frozenset({"transport:sites:write", "transport:readings:write"}),
+    "site": frozenset({"transport:sites:write", "transport:readings:write", "notify:stream:read"}),
     "registry": frozenset({"identity:persons:write", "identity:registers:write"}),
     "auditor": frozenset({"audit:read", "exchange:catalogue:read"}),
     "app": frozenset(),

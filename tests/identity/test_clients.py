@@ -68,7 +68,11 @@ async def test_clients_are_registered_by_who_may(identity: Identity) -> None:
         ("agency", "social_security:imports:write", ["social_security"]),
         ("insurer", "social_security:imports:write", ["social_security"]),
         ("gate", "transport:readings:write", ["transport"]),
-        ("site", "transport:readings:write transport:sites:write", ["transport"]),
+        (
+            "site",
+            "notify:stream:read transport:readings:write transport:sites:write",
+            ["notify", "transport"],
+        ),
     ],
 )
 async def test_each_kind_gets_its_row(
