@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -58,13 +58,40 @@ def command_of(pid: int) -> list[str]:
         return []
 
 
-def send(pid: int, number: signal.Signals, *, group: bool = False) -> bool:
+def send(pid: int, number: signal.Signals) -> bool:
     """Whether there was somebody to send it to."""
     try:
-        os.killpg(pid, number) if group else os.kill(pid, number)
+        os.kill(pid, number)
     except ProcessLookupError:
         return False
     return True
+
+
+def end_group(leader: int, since: int | None) -> None:
+    """Kills what a process of ours had started and left in its group.
+
+    Looked up one by one: once the leader is gone its number may lead somebody else's group.
+
+    Args:
+        since: when the leader started (see `started_at`); nothing of its group is older.
+    """
+    if since is None:
+        return
+    session = os.getsid(0)
+    for pid, fields in _stats():
+        mine = int(fields[2]) == leader and int(fields[3]) == session and int(fields[19]) >= since
+        if mine and pid != os.getpid():
+            send(pid, signal.SIGKILL)
+
+
+def _stats() -> Iterator[tuple[int, list[str]]]:
+    """Every process with the fields of its `stat` after the name: state, parent, group, session, …"""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                yield int(entry.name), (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
 
 
 def wait_gone(pid: int, started: int | None, seconds: float) -> bool:
@@ -89,13 +116,8 @@ def memory_mb(pid: int) -> float:
 def descendants(pid: int) -> list[int]:
     """The process and everything it started, as far as it still runs."""
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    for one, fields in _stats():
+        children.setdefault(int(fields[1]), []).append(one)
     found, queue = [], [pid]
     while queue:
         current = queue.pop()

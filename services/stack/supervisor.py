@@ -18,6 +18,7 @@ from services.stack.home import Home
 from services.stack.processes import (
     command_of,
     dies_with_parent,
+    end_group,
     is_same_process,
     send,
     started_at,
@@ -275,7 +276,7 @@ class Supervisor:
     def _end_group(child: Child) -> None:
         """What the child itself had started (a pool process, a backend) ends with it."""
         if child.process is not None:
-            send(child.process.pid, signal.SIGKILL, group=True)
+            end_group(child.process.pid, child.started)
 
     def _why_not(self, child: Child, error: Exception) -> str:
         program = child.program

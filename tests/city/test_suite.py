@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from city.simulation import City
 from city.truth import compute
 from services.stack.clients import calls_as_stack, register
 from services.stack.home import ROOT
-from tests.support.suite import Suite, in_thread
+from tests.support.suite import Suite, in_thread, running_suite
 
 PEOPLE, SEED = 200, 3
 RUN_S = 90.0
@@ -51,6 +52,15 @@ def push(suite: Suite, clients: Path, *more: str) -> dict[str, Any]:
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr + ran.stdout[-2000:]
     return dict(json.loads(ran.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def suite(public_folders: Path) -> Iterator[Suite]:
+    """One of its own: what is compared here is all that is in it."""
+    folder = public_folders / "city"
+    folder.mkdir()
+    with running_suite(folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

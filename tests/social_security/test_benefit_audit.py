@@ -427,6 +427,8 @@ class TestWhatMustNeverHappen:
         assert {door for door in doors if door[0] != "get"} == {
             ("post", "/social-security/imports"),
             ("post", "/social-security/audit-runs"),
+            # An event is taken in again; no event of another service concerns a benefit.
+            ("post", "/social-security/dead-letters/{id}/replay"),
         }
 
     async def test_a_run_leaves_every_payment_as_it_was(self, audited: Audited) -> None:
