@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from services.exchange.client import ExchangeClient
-
 from services.kit.jobs import RunningJob
 from social_security import benefit_audit
 

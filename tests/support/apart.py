@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def running_apart(
 def _free_base() -> int:
     """A base whose ports are free together, away from those the kernel hands out."""
     first = 20_000 + os.getpid() * 50 % 10_000  # test runs side by side look in different places
-    for base in (*range(first, 30_000, 50), *range(20_000, first, 50)):
+    for base in chain(range(first, 30_000, 50), range(20_000, first, 50)):
         if all(free_port(service.port(base)) == service.port(base) for service in HOUSE):
             return base
     raise AssertionError("no free range of ports")
