@@ -6,6 +6,8 @@ account of what happened to them.
 
 import copy
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from city.hospital import count_types
 from city.numbers import CITIZEN_NUMBER
 from city.people import Person
 from city.simulation import City
-from tests.support.suite import Suite
+from tests.support.suite import Suite, running_suite
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -35,6 +37,15 @@ query Record($after: String, $code: String) {
 }
 """
 Bundles = dict[int, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def suite(public_folders: Path) -> Iterator[Suite]:
+    """One of its own: another journey's hospitals would be matched, not made anew."""
+    folder = public_folders / "records"
+    folder.mkdir()
+    with running_suite(folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
