@@ -9,11 +9,12 @@ from typing import IO, Any
 
 from city.gate import BUSIEST_DAY, as_sent, day_at_the_sights, moment
 from city.hospital import Json
-from city.registry import guardianships, persons
+from city.registry import REGISTERS, persons
 from city.roster import roster_of
 from city.simulation import City
 from city.social import Claim, ClaimLine, Contribution, Payment
 from city.truth import Truth, rosters, stories
+from city.walkins import walk_ins
 
 SOCIAL_KINDS: dict[str, tuple[str, ...]] = {
     "contributions": Contribution._fields,
@@ -31,8 +32,9 @@ def dumped(value: Any) -> str:
 def build(city: City, out: Path) -> dict[str, Any]:
     """Writes everything under `out`, a person at a time; gives back the truth.
 
-    fhir/<client>.ndjson, oneroster/<client>.zip, social_security/<kind>.csv, transport/readings.ndjson,
-    registry/persons.ndjson and guardianships.ndjson, roster.json, truth.json.
+    fhir/<client>.ndjson and walk-ins.ndjson, oneroster/<client>.zip, social_security/<kind>.csv,
+    transport/readings.ndjson,
+    registry/*.ndjson (persons, guardianships, households, births, deaths, moves), roster.json, truth.json.
     """
     truth = Truth(city)
     for folder in ("fhir", "oneroster", "social_security", "transport", "registry"):
@@ -57,7 +59,9 @@ def build(city: City, out: Path) -> dict[str, Any]:
         (out / "oneroster" / f"{roster.group.client}.zip").write_bytes(roster.zip())
     _write_lines(out / "transport" / "readings.ndjson", _readings(city))
     _write_lines(out / "registry" / "persons.ndjson", persons(city))
-    _write_lines(out / "registry" / "guardianships.ndjson", guardianships(city))
+    for name, rows in REGISTERS.items():
+        _write_lines(out / "registry" / f"{name}.ndjson", rows(city))
+    _write_lines(out / "fhir" / "walk-ins.ndjson", (one.bundle for one in walk_ins(city)))
     document = truth.document()
     for name, whole in (("roster", roster_of(city).as_json()), ("truth", document)):
         text = json.dumps(whole, ensure_ascii=False, indent=1) + "\n"

@@ -161,8 +161,9 @@ async def push_persons(caller: Caller, people: list[Json]) -> Any:
     return await caller.call("POST", "/identity/persons", body={"people": people, "create": True})
 
 
-async def push_guardianships(caller: Caller, rows: list[Json]) -> Any:
-    return await caller.call("POST", "/identity/guardianships", body={"guardianships": rows})
+async def push_register(caller: Caller, kind: str, rows: list[Json]) -> Any:
+    """Guardianships, households, births, deaths or moves; at most 2,000 at once."""
+    return await caller.call("POST", f"/identity/{kind}", body={kind: rows})
 
 
 async def push_bundle(caller: Caller, bundle: bytes, *, key: str) -> Any:

@@ -133,9 +133,12 @@ class Institutions:
         ]
         # Few large firms, many small ones.
         self.company_sizes = Weighted((at, 1.0 / (at + 3)) for at in range(len(self.companies)))
+        self.health_commission = self._new("agency", "杭州市卫生健康委员会", "Hangzhou Health Commission")
+        self.education_bureau = self._new("agency", "杭州市教育局", "Hangzhou Education Bureau")
 
     def all(self) -> Iterator[Organisation]:
         yield from (self.pension_office, self.medical_fund, self.registry, self.site_bureau)
+        yield from (self.health_commission, self.education_bureau)
         yield from self.service_centres.values()
         for group in self.school_groups:
             yield group.organisation

@@ -20,14 +20,15 @@ import httpx
 from city import doors
 from city.build import SOCIAL_KINDS, dumped
 from city.doors import Caller, Credentials, Json, Refused
-from city.registry import guardianships, persons
+from city.registry import REGISTERS, persons
 from city.replay import Replay, set_up_sights
 from city.roster import AGENCY, GATE, INSURER, REGISTRY, SITE
 from city.simulation import City
 from city.truth import Story, Truth, rosters, stories
+from city.walkins import walk_ins
 
-KINDS = ("people", "guardianships", "sites", "education", "social_security", "fhir", "readings")
-PEOPLE_A_CALL, GUARDIANSHIPS_A_CALL = 2_000, 5_000
+KINDS = ("people", *REGISTERS, "sites", "education", "social_security", "fhir", "walk_ins", "readings")
+PEOPLE_A_CALL = 2_000
 STORIES_A_CALL = 1_000
 BUNDLES_AT_ONCE = 4
 CALL_SECONDS = 180.0
@@ -85,8 +86,9 @@ class Push:
     async def run(self, only: Sequence[str] = KINDS) -> Outcome:
         if "people" in only:
             await self.people()
-        if "guardianships" in only:
-            await self.guardianships()
+        for kind in REGISTERS:
+            if kind in only:
+                await self.register(kind)
         if "sites" in only:
             await self.sites()
         truth = Truth(self.city)
@@ -100,6 +102,8 @@ class Push:
         await asyncio.gather(*together)
         if "fhir" in only:
             self.outcome.truth = truth.document()
+        if "walk_ins" in only:
+            await self.walk_ins()
         if "readings" in only:
             await self.readings()
         return self.outcome
@@ -118,11 +122,11 @@ class Push:
                 self._note_refusals("people", [f"{one['outcome']}: {one.get('problem')}" for one in problems])
             self._step("people", len(chunk), total, {"people": len(chunk)})
 
-    async def guardianships(self) -> None:
-        caller, rows = self.caller(REGISTRY), list(guardianships(self.city))
-        for chunk in chunks(rows, GUARDIANSHIPS_A_CALL):
-            await self._try("guardianships", doors.push_guardianships(caller, chunk))
-            self._step("guardianships", len(chunk), len(rows), {"guardianships": len(chunk)})
+    async def register(self, kind: str) -> None:
+        caller, rows = self.caller(REGISTRY), list(REGISTERS[kind](self.city))
+        for chunk in chunks(rows, PEOPLE_A_CALL) if rows else [rows]:
+            await self._try(kind, doors.push_register(caller, kind, chunk))
+            self._step(kind, len(chunk), len(rows), {kind: len(chunk)})
 
     async def sites(self) -> None:
         _, count = await self._try("sites", set_up_sights(self.caller(SITE)))
@@ -170,6 +174,16 @@ class Push:
                 truth.add(story)
                 await room.acquire()
                 group.create_task(send(story))
+
+    async def walk_ins(self) -> None:
+        """After everybody is known: those the hospitals took in without papers."""
+        found = list(walk_ins(self.city))
+        for one in found:
+            bundle = dumped(one.bundle).encode()
+            taken, _ = await self._try(
+                "walk_ins", doors.push_bundle(self.caller(one.client), bundle, key=_key(bundle))
+            )
+            self._step("walk_ins", 1, len(found), {"patients": int(taken)})
 
     async def readings(self) -> None:
         """The busiest day at the sights, all at once, as if it had just ended."""

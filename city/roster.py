@@ -49,6 +49,8 @@ class Roster:
     accounts: list[Account] = field(default_factory=list)
     organisations: list[dict[str, Any]] = field(default_factory=list)
     places: list[dict[str, str]] = field(default_factory=list)
+    departments: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Which organisation answers for which of the suite's services."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,7 +63,11 @@ def roster(people: int = PEOPLE, seed: int = SEED, today: date = TODAY) -> Roste
 
 def roster_of(city: City) -> Roster:
     return Roster(
-        _clients(city), _accounts(city), [_organisation(org) for org in city.institutions.all()], places()
+        _clients(city),
+        _accounts(city),
+        [_organisation(org) for org in city.institutions.all()],
+        places(),
+        _departments(city),
     )
 
 
@@ -78,6 +84,21 @@ def _clients(city: City) -> list[Client]:
     return clients + [
         Client(one.client, "school", one.organisation.code, PREFECTURE) for one in here.school_groups
     ]
+
+
+def _departments(city: City) -> dict[str, dict[str, str]]:
+    here = city.institutions
+    answering = {
+        "health": here.health_commission,
+        "social_security": here.pension_office,
+        "education": here.education_bureau,
+        "transport": here.site_bureau,
+        "identity": here.registry,
+    }
+    return {
+        service: {"organisation": one.code, "name_zh": one.name, "name_en": one.name_en}
+        for service, one in answering.items()
+    }
 
 
 def _organisation(organisation: Organisation) -> dict[str, Any]:
@@ -97,6 +118,7 @@ def _accounts(city: City) -> list[Account]:
         "student": ("中学生", "a pupil at secondary school, known to all four domains"),
         "parent": ("上述中学生的家长", "the pupil's parent"),
         "pensioner": ("退休职工", "a retired worker"),
+        "insured": ("有一条稽核线索的参保人", "an insured person whom an audit finding is about"),
     }
     accounts = [
         Account(
@@ -114,7 +136,18 @@ def _accounts(city: City) -> list[Account]:
     for username, role, organisation, zh, en in (
         ("flow-staff", "flow_staff", here.site_bureau, "景区客流值班员", "scenic area, on duty for crowds"),
         ("auditor", "auditor", here.pension_office, "社保基金稽核员", "benefit auditor"),
+        ("health-desk", "exchange_staff", here.health_commission, "卫健委数据共享专员", "health data desk"),
+        ("pension-desk", "exchange_staff", here.pension_office, "社保数据共享专员", "pension data desk"),
+        ("clerk", "identity_clerk", here.registry, "身份核对员", "identity clerk of the population register"),
         ("operator", "operator", here.pension_office, "平台运维员", "operator of the suite"),
+        ("doctor", "clinician", here.alliances[0].hospital, "急诊科医生", "a doctor in the emergency room"),
+        (
+            "privacy",
+            "privacy_officer",
+            here.alliances[0].hospital,
+            "医院个人信息保护负责人",
+            "privacy officer",
+        ),
     ):
         accounts.append(
             Account(username, "staff", [role], [PREFECTURE], None, organisation.code, {"zh": zh, "en": en})
@@ -123,7 +156,8 @@ def _accounts(city: City) -> list[Account]:
 
 
 def _personas(city: City) -> dict[str, Person | None]:
-    """A pupil whom every domain knows, one of their parents, a pensioner; from near the sights if any."""
+    """A pupil whom every domain knows, one of their parents, a pensioner, somebody with an audit finding;
+    from near the sights if any."""
     near = {site.area for site in SITES}
     living = city.population.living()
 
@@ -137,6 +171,7 @@ def _personas(city: City) -> dict[str, Person | None]:
 
     pupils = [p for p in living if p.seat is not None and p.seat.stage in ("junior", "senior")]
     retired = [p for p in living if p.pension == "employee_pension" and p.index not in city.plants.plans]
+    found = [p for p in living if (plan := city.plants.plans.get(p.index)) and not plan.near_miss]
     student = best(pupils)
     parent = city.people[student.guardians[0]] if student is not None else None
-    return {"student": student, "parent": parent, "pensioner": best(retired)}
+    return {"student": student, "parent": parent, "pensioner": best(retired), "insured": best(found)}

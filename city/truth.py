@@ -15,6 +15,7 @@ from city.people import Person
 from city.school import Roster, compulsory_age
 from city.simulation import City
 from city.social import SocialRecords
+from city.walkins import walk_ins
 
 _REPEATED = ("Organization", "Practitioner")
 
@@ -102,6 +103,7 @@ class Truth:
             ],
             "planted": [_listed(plant) for plant in self.planted if not plant["near_miss"]],
             "near_misses": [_listed(plant) for plant in self.planted if plant["near_miss"]],
+            "walk_ins": [one.told() for one in walk_ins(city)],
             "warnings": warnings_of(BUSIEST_DAY, seed=city.seed),
         }  # fmt: skip
 

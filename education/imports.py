@@ -24,6 +24,7 @@ from education.shapes import EpisodesReceipt, FileReceipt, Mode, PeopleReceipt, 
 from education.stages import STAGE_OF_GRADE
 from services.kit.app import Kit
 from services.kit.database import Transaction
+from services.kit.idempotency import key_reused
 from services.kit.ids import uuid7
 from services.kit.principals import Principal
 from services.kit.problems import forbidden
@@ -96,15 +97,24 @@ async def open_slots(kit: Kit) -> None:
     kit.parts[SLOTS] = asyncio.Semaphore(AT_ONCE)
 
 
-async def push(kit: Kit, who: Principal, *, body: bytes, mode: Mode, dialect: Dialect) -> tuple[UUID, bool]:
+async def push(
+    kit: Kit, who: Principal, *, body: bytes, mode: Mode, dialect: Dialect, key: str | None = None
+) -> tuple[UUID, bool]:
     """Takes a push in. Returns its import, and whether it was already there.
 
     What came of it stands in the receipt: refused pushes have one too.
+
+    Args:
+        key: the Idempotency-Key, if one was sent. Without one, bytes are a repetition as long as nothing of
+            their source came after them.
+
+    Raises:
+        Problem: 422 when the key came with other bytes before.
     """
     source = source_of(who)
-    sha256 = hashlib.sha256(body).digest()
-    import_id, status = await _receive(kit, who, source, mode, sha256, body)
-    if status == "applied":
+    sha256 = await asyncio.to_thread(lambda: hashlib.sha256(body).digest())
+    import_id, status = await _receive(kit, who, source, mode, sha256, body, key)
+    if status != "received":
         return import_id, True
     slots: asyncio.Semaphore = kit.parts[SLOTS]
     async with slots, kit.db.transaction(who) as tx:
@@ -126,25 +136,30 @@ async def replay(kit: Kit, tx: Transaction, import_id: UUID, *, dialect: Dialect
 
 
 async def _receive(
-    kit: Kit, who: Principal, source: str, mode: Mode, sha256: bytes, body: bytes
+    kit: Kit, who: Principal, source: str, mode: Mode, sha256: bytes, body: bytes, key: str | None
 ) -> tuple[UUID, str]:
     async with kit.db.transaction(who) as tx:
-        known = await intake.find(tx, who.client_id, sha256)
-        if known is not None:
-            return known["id"], known["status"]
-        new = uuid7()
-        import_id = await intake.receive(
-            tx,
-            id=new,
-            source=source,
-            client_id=who.client_id,
-            mode=mode,
-            sha256=sha256,
-            size_bytes=len(body),
-        )
-        if import_id == new:
-            await intake.keep_parts(tx, import_id, sealing.seal(kit.settings, body, str(import_id)))
-    return import_id, "received"
+        await intake.take_turn(tx, who.client_id)
+        known = await intake.find_by_key(tx, who.client_id, key) if key is not None else None
+        if known is not None and known["sha256"] != sha256:
+            raise key_reused()
+        known = known or await intake.find(tx, who.client_id, sha256)
+        import_id, status = (known["id"], known["status"]) if known is not None else (uuid7(), "received")
+        if known is None:
+            await intake.receive(
+                tx,
+                id=import_id,
+                source=source,
+                client_id=who.client_id,
+                mode=mode,
+                sha256=sha256,
+                size_bytes=len(body),
+            )
+            sealed = await asyncio.to_thread(sealing.seal, kit.settings, body, str(import_id))
+            await intake.keep_parts(tx, import_id, sealed)
+        if key is not None:
+            await intake.remember_key(tx, who.client_id, key, import_id)
+    return import_id, status
 
 
 async def _work(kit: Kit, tx: Transaction, push: _Push, body: bytes, sha256: bytes) -> None:

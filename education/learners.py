@@ -92,7 +92,7 @@ async def _take(
         answer = by_ref[str(row["n"])]
         if answer.sector_id is not None:
             known.append((row["n"], answer.sector_id))
-            found.created += answer.outcome == "created"
+            found.created += answer.outcome in ("created", "review")
             found.matched += answer.outcome == "matched"
             continue
         code = _CODES.get(answer.outcome, "identity_invalid")

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, LargeBinary, MetaData, SmallInteger, Text, func, text
+from sqlalchemy import ARRAY, BigInteger, DateTime, LargeBinary, MetaData, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -43,13 +43,22 @@ class ImportBatch(Base, table=True):
     status: str = Field(sa_type=Text, sa_column_kwargs=_default("'received'"))
     received_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
     finished_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
-    applied_seq: int | None = None
+    applied_seq: int | None = Field(default=None, sa_type=BigInteger)
     manifest: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs=_NONE)
     files: list[Any] = Field(sa_type=JSONB, sa_column_kwargs=_default("'[]'"))
     people: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs=_NONE)
     episodes: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs=_NONE)
     errors: int = Field(sa_column_kwargs=_default("0"))
     warnings: int = Field(sa_column_kwargs=_default("0"))
+
+
+class ImportKey(Base, table=True):
+    """An Idempotency-Key, and the push it came with."""
+
+    __tablename__ = "import_key"
+    client_id: str = Field(primary_key=True, sa_type=Text)
+    key: str = Field(primary_key=True, sa_type=Text)
+    import_id: UUID = Field(foreign_key="import_batch.id")
 
 
 class ImportPart(Base, table=True):

@@ -9,6 +9,8 @@ the other.
 import re
 from datetime import date
 
+from services.kit.check_characters import citizen_check_digit
+
 CITIZEN_NUMBER = "citizen-number"
 STUDENT_NUMBER = "student-number"
 # What a sender may call them in `userIds`, in lower case without separators.
@@ -26,8 +28,6 @@ TYPE_OF = {
 _CITIZEN = re.compile(r"[1-9][0-9]{16}[0-9X]")
 _STUDENT = re.compile(r"(?:G([1-9][0-9]{16}[0-9X])|J([1-9][0-9]{16}[0-9X])|L([1-9][0-9]{17}))")
 _ANYWHERE = re.compile(r"(?<![0-9])[1-9][0-9]{16}[0-9Xx](?![0-9])")
-_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_CHECK = "10X98765432"
 
 
 def citizen_number_fault(value: str) -> str | None:
@@ -36,7 +36,7 @@ def citizen_number_fault(value: str) -> str | None:
         return "citizen_number_form"
     if not _is_date(value[6:14]):
         return "citizen_number_date"
-    if _check_character(value) != value[17]:
+    if citizen_check_digit(value[:17]) != value[17]:
         return "citizen_number_checksum"
     return None
 
@@ -64,10 +64,6 @@ def looks_like(value: str) -> str | None:
     if _CITIZEN.fullmatch(value) and _is_date(value[6:14]):
         return CITIZEN_NUMBER
     return STUDENT_NUMBER if _STUDENT.fullmatch(value) else None
-
-
-def _check_character(value: str) -> str:
-    return _CHECK[sum(int(digit) * weight for digit, weight in zip(value, _WEIGHTS, strict=False)) % 11]
 
 
 def _is_date(digits: str) -> bool:

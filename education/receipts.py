@@ -17,7 +17,7 @@ from education.shapes import (
     Receipt,
     RosterFault,
 )
-from services.kit.cursors import decode_cursor, encode_cursor
+from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.kit.database import Connection, Row
 from services.kit.problems import Fault as ProblemFault
 from services.kit.problems import Problem, not_found
@@ -171,12 +171,10 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise Problem(
-            400, "invalid_cursor", "the cursor is not one this list gave out; start without it"
-        ) from error
+        raise bad_cursor() from error
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Problem(400, "invalid_cursor", "the cursor is not one this list gave out; start without it")
+        raise bad_cursor()
     return int(text)

@@ -28,13 +28,11 @@ def own_id(who: Principal) -> str:
     return who.sector_id
 
 
-async def record(
-    db: Connection, who: Principal, learner_id: str, *, first: int, after: str | None
-) -> LearningRecord:
-    """A record the caller may read; one of nobody known is empty, like that of somebody else."""
+async def record(db: Connection, who: Principal, *, first: int, after: str | None) -> LearningRecord:
+    """The caller's own record, under whichever of their ids it was stored; of nobody known it is empty."""
     readable = rows.readable(who)
-    known = await rows.learner(db, readable, learner_id) is not None
-    episodes = [_episode(row) for row in await rows.episodes(db, readable, learner_id)]
+    known = await rows.known(db, readable)
+    episodes = [_episode(row) for row in await rows.episodes(db, readable)]
     now = next((e for e in episodes if e.primary and e.until is None), None)
     return LearningRecord(
         known=known,
@@ -42,7 +40,7 @@ async def record(
         grade=now.grade if now else None,
         school=now.school if now else None,
         episodes=episodes,
-        classes=await _classes(db, readable, learner_id, first=first, after=after),
+        classes=await _classes(db, readable, first=first, after=after),
     )
 
 
@@ -56,14 +54,12 @@ async def organisations(db: Connection, *, source: str, first: int, after: str |
     )
 
 
-async def _classes(
-    db: Connection, readable: list[str], learner_id: str, *, first: int, after: str | None
-) -> ClassPlacePage:
+async def _classes(db: Connection, readable: list[str], *, first: int, after: str | None) -> ClassPlacePage:
     since = source = sourced_id = None
     if after:
         since, source, sourced_id = decode_cursor(after, 3)
     key = (since, source, sourced_id) if since and source and sourced_id else None
-    found = await rows.classes(db, readable, learner_id, after=key, limit=first + 1)
+    found = await rows.classes(db, readable, after=key, limit=first + 1)
     following = None
     if len(found) > first:
         last = found[first - 1]

@@ -2,8 +2,9 @@
 
 from starlette.routing import Route, WebSocketRoute
 
+from gateway import pages
 from gateway.graphql_http import GraphQLDoor
-from gateway.pages import router as pages
+from gateway.pages.start.router import editor
 from gateway.schema import schema
 from gateway.subscriptions import Stream
 from services.kit.app import Kit, service
@@ -19,7 +20,7 @@ async def _open_door(kit: Kit) -> None:
         schema._schema,
         Stream(schema, introspection=introspection),
         introspection=introspection,
-        editor=pages.editor if kit.settings.demo else None,
+        editor=editor if kit.settings.demo else None,
     )
 
 
@@ -34,7 +35,7 @@ app = service(
     "gateway",
     title="Huimin gateway",
     description="One GraphQL endpoint over all services, and the pages that people open.",
-    routers=[pages.router],
+    routers=[*pages.routers()],
     startup=[_open_door],
     database=False,
     streams=(PATH,),

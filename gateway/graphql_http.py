@@ -24,6 +24,7 @@ from gateway.errors import coded_error
 from gateway.sessions import Session, TokenExchange
 from services.kit.app import Kit, kit_of
 from services.kit.calls import DomainError
+from services.kit.principals import Principal
 from services.kit.problems import Problem
 
 JSON = "application/json"
@@ -144,7 +145,11 @@ async def open_session(request: Any) -> Session:
         Problem: 401 for a token that does not hold.
     """
     kit = kit_of(request)
-    principal = await kit.tokens.principal(request.headers.get("authorization"))
+    return session_of(kit, await kit.tokens.principal(request.headers.get("authorization")))
+
+
+def session_of(kit: Kit, principal: Principal) -> Session:
+    """A session of its own for one operation, or for the operations of one socket or page."""
     return Session(
         principal=principal, calls=kit.calls, exchange=exchange_of(kit), verify=kit.tokens.principal
     )

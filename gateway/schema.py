@@ -10,7 +10,9 @@ from strawberry.types import Info
 import education.graphql
 import health.graphql
 import services.audit.graphql
+import services.exchange.graphql
 import services.identity.graphql
+import services.notify.graphql
 import social_security.graphql
 import transport.graphql
 from gateway import house
@@ -21,6 +23,7 @@ from services.kit.graphql import coded, context_of
 @strawberry.type(description="The signed-in person, as each field's records know them. 已登录的本人。")
 class Me(
     services.identity.graphql.MeFields,
+    services.exchange.graphql.MeFields,
     health.graphql.MeFields,
     education.graphql.MeFields,
     social_security.graphql.MeFields,
@@ -31,7 +34,14 @@ class Me(
 
 @strawberry.type
 class Query(
-    transport.graphql.Query, social_security.graphql.Query, services.audit.graphql.Query, house.Query
+    transport.graphql.Query,
+    health.graphql.Query,
+    social_security.graphql.Query,
+    services.audit.graphql.Query,
+    services.exchange.graphql.Query,
+    services.identity.graphql.Query,
+    services.notify.graphql.Query,
+    house.Query,
 ):
     @strawberry.field(description="The signed-in person; null when nobody is. 本人；未登录时为空。")
     async def me(self, info: Info[Any, Any]) -> Me | None:
@@ -42,7 +52,12 @@ class Query(
 
 
 @strawberry.type
-class Mutation(transport.graphql.Mutation):
+class Mutation(
+    transport.graphql.Mutation,
+    health.graphql.Mutation,
+    services.exchange.graphql.Mutation,
+    services.identity.graphql.Mutation,
+):
     pass
 
 

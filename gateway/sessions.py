@@ -21,8 +21,9 @@ from services.kit.principals import Principal
 
 C = TypeVar("C", bound=ServiceClient)
 
-PUBLIC_SERVICES = frozenset({"transport", "notify", "audit"})
-"""What anybody may see: crowd levels and warnings are public notices, tree heads are for every verifier."""
+PUBLIC_SERVICES = frozenset({"transport", "notify", "audit", "exchange"})
+"""Of these, anybody may see what is public: crowd levels and warnings, tree heads, the catalogue of shared
+data with its agreements, open data."""
 KEPT_TOKENS = 8192
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - the grant's name
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type's name

@@ -3,29 +3,45 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Query
 
-from health import records, repository
+from health import emergencies, records, repository
 from health.fhir import access, doors
 from health.fhir.interactions import Fhir
 from health.fhir.outcome import render
 from health.fhir.paging import Pages
 from health.fhir.workers import Workers
+from health.models import Reach
 from health.offers import OFFERS
 from health.shapes import (
     PAGE_MAX,
+    AccessReview,
+    AccessReviewPage,
+    EmergencyAccess,
+    EmergencyAccessPage,
+    EmergencyRequest,
+    PatientQueries,
     RecordPage,
     RecordPages,
     RecordQueries,
     RecordQuery,
     RecordType,
+    ReviewDecision,
+    ReviewState,
 )
 from services.kit.app import Kit, KitDep, Router, service, standard_app
-from services.kit.principals import Anyone, Principal
-from services.kit.problems import forbidden
+from services.kit.database import Row
+from services.kit.policy import Resource
+from services.kit.principals import Anyone, Principal, allowed
+from services.kit.problems import forbidden, not_found
 
 router = Router(prefix="/health", tags=["health"])
+Clinician = Annotated[Principal, allowed("health:emergency-accesses:write", kinds=("staff",))]
+Reviews = Annotated[Principal, allowed("health:access-reviews:read", kinds=("staff",))]
+Decides = Annotated[Principal, allowed("health:access-reviews:decide", kinds=("staff",))]
+First = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
 @router.get("/records/me")
@@ -34,7 +50,7 @@ async def my_records(
     who: Anyone,
     types: Annotated[list[RecordType], Query(min_length=1, max_length=9)],
     code: Annotated[str | None, Query(min_length=1, max_length=300)] = None,
-    first: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 20,
+    first: First = 20,
     after: str | None = None,
 ) -> RecordPage:
     """A page of the signed-in person's own record, the latest first."""
@@ -50,25 +66,96 @@ async def my_record_pages(kit: KitDep, who: Anyone, body: RecordQueries) -> Reco
 
 async def _pages(kit: Kit, who: Principal, queries: list[RecordQuery]) -> list[RecordPage]:
     types = sorted({type for query in queries for type in query.types})
-    sector_id = _own(who, types)
+    sector_id = _own(kit, who, types)
+    kit.permitted(who, "health.record.read", Resource(access.RECORD, id=",".join(types), owner=sector_id))
     async with kit.db.read() as db:
-        found = [await records.page(db, sector_id, query) for query in queries]
+        found = [await records.page(db, Reach(sector_ids=who.sector_ids), query) for query in queries]
     assert kit.leaves is not None
     kit.leaves.add(
         who,
         action="health.record.read",
         subject=sector_id,
-        records=sum(len(page.items) for page in found),
+        subjects=who.sector_ids[1:] or None,
+        records=sum(len(rows) for _, rows in found),
         resource=",".join(types),
+    )
+    if any(row["special"] for _, rows in found for row in rows):
+        await kit.leaves.flush()
+    return [page for page, _ in found]
+
+
+@router.post("/records/patients")
+async def patient_record_pages(kit: KitDep, who: Anyone, body: PatientQueries) -> RecordPages:
+    """The same of a patient, for the staff of a hospital, as far as what ties them to the patient permits."""
+    queries = [query.query() for query in body.queries]
+    id = body.patient.removeprefix("Patient/")
+    types = sorted({type for query in queries for type in query.types})
+    reach = access.reach(kit.policy, who, "Patient", "r")
+    for type in types:
+        for right in ("r", "s"):
+            access.reach(kit.policy, who, type, right)
+    pages: list[RecordPage] = []
+    shown: list[Row] = []
+    async with kit.db.read() as db:
+        patient = await repository.read(db, reach, "Patient", id)
+        for query in queries if patient is not None else ():
+            page, rows = await records.page(db, reach, query, patient=patient["pk"] if patient else None)
+            pages.append(page)
+            shown += rows
+    if patient is None:
+        await access.leave_refused(kit, who, "fhir.read", "Patient", id)
+        raise not_found(f"there is no Patient/{id} here for this caller", code="no_patient")
+    what = f"Patient/{id} {','.join(types)}"
+    await access.leave(kit, who, "fhir.read", shown or [patient], resource=what)
+    return RecordPages(pages=pages)
+
+
+@router.post("/emergency-accesses", status_code=201)
+async def open_record(kit: KitDep, who: Clinician, body: EmergencyRequest) -> EmergencyAccess:
+    """Opens a record in an emergency; the patient and the privacy officer are told at once."""
+    return await emergencies.open_record(kit, who, body)
+
+
+@router.get("/emergency-accesses/me")
+async def opened_records(
+    kit: KitDep, who: Anyone, first: First = 20, after: str | None = None
+) -> EmergencyAccessPage:
+    """Who opened the signed-in person's own record in an emergency, and what the review came to."""
+    sector_id = _own(kit, who, ["Patient"])
+    kit.permitted(who, "health.record.read", Resource(access.RECORD, id="emergencies", owner=sector_id))
+    async with kit.db.read() as db:
+        found = await emergencies.opened_to(db, who.sector_ids, after=after, limit=first)
+    assert kit.leaves is not None
+    kit.leaves.add(
+        who,
+        action="health.record.read",
+        subject=sector_id,
+        subjects=who.sector_ids[1:] or None,
+        records=len(found.items),
+        resource="emergencies",
     )
     return found
 
 
-def _own(who: Principal, types: Sequence[str]) -> str:
+@router.get("/access-reviews")
+async def access_reviews(
+    kit: KitDep, who: Reviews, state: ReviewState | None = None, first: First = 20, after: str | None = None
+) -> AccessReviewPage:
+    """The reviews of emergency accesses at the caller's organisation."""
+    return await emergencies.reviews(kit, who, state=state, after=after, limit=first)
+
+
+@router.post("/access-reviews/{id}/decision")
+async def decide_review(id: UUID, kit: KitDep, who: Decides, body: ReviewDecision) -> AccessReview:
+    """Whether the emergency access was justified, with words; once."""
+    return await emergencies.decide(kit, who, id, body)
+
+
+def _own(kit: Kit, who: Principal, types: Sequence[str]) -> str:
     for type in types:
         for right in ("r", "s"):
-            reach = access.reach(who, type, right)
-            if reach.sector_id is None:
+            reach = access.reach(kit.policy, who, type, right)
+            if not reach.sector_ids:
                 raise forbidden("this is a person's own record: it is read with that person's token")
     assert who.sector_id is not None
     return who.sector_id
@@ -97,6 +184,6 @@ app = service(
     mounts={"/fhir": standard_app("Huimin FHIR R4", render, routers=[doors.router])},
     offers=OFFERS,
     startup=[_start],
-    background=[validating],
+    background=[validating, emergencies.watch_reviews],
     counts=repository.counts,
 )

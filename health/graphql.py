@@ -1,14 +1,18 @@
-"""`me { health { … } }`: a person's own record."""
+"""`me { health { … } }`: a person's own record; `patientRecord`, and records opened in an emergency."""
 
-from typing import Annotated, Any
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import strawberry
+from pydantic import ValidationError
 from strawberry.types import Info
 
 from health import shapes
 from health.client import HealthClient
-from health.shapes import RecordQuery, RecordType
-from services.kit.graphql import Page, first_of, load, page
+from health.shapes import EmergencyRequest, RecordQuery, RecordType, ReviewDecision
+from services.kit.graphql import Page, client_of, coded, first_of, load, page
 
 First = Annotated[int, strawberry.argument(description="How many, 1 to 100. 条数。")]
 After = Annotated[str | None, strawberry.argument(description="endCursor of the page before. 上一页游标。")]
@@ -72,69 +76,134 @@ class Patient:
     organisation: str | None
 
 
-@strawberry.type(description="The person's health record, the latest first. 本人健康档案。")
+@strawberry.enum(name="HealthReviewState", description="State of an access review. 复核状态。")
+class ReviewState(Enum):
+    PENDING = "pending"
+    JUSTIFIED = "justified"
+    UNJUSTIFIED = "unjustified"
+
+
+@strawberry.type(
+    name="HealthEmergencyAccess", description="A record opened in an emergency, until endsAt. 紧急查阅。"
+)
+class EmergencyAccess:
+    id: strawberry.ID
+    patient: strawberry.ID
+    reason: str
+    begun_at: datetime
+    ends_at: datetime
+    review_due_at: datetime
+
+
+@strawberry.type(
+    name="HealthOpenedRecord",
+    description="An emergency opening of one's own record, and what its review came to. 本人档案被紧急查阅。",
+)
+class OpenedRecord:
+    id: strawberry.ID
+    organisation: str
+    reason: str
+    begun_at: datetime
+    ends_at: datetime
+    state: ReviewState
+    words: str | None
+    decided_at: datetime | None
+
+
+@strawberry.type(name="HealthAccessReview", description="The review of an emergency access. 紧急查阅复核。")
+class AccessReview:
+    id: strawberry.ID
+    organisation: str
+    patient: strawberry.ID
+    actor: str
+    reason: str
+    begun_at: datetime
+    ends_at: datetime
+    due_at: datetime
+    overdue: bool
+    state: ReviewState
+    words: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+
+
+@strawberry.type(description="A person's health record, the latest first. 健康档案。")
 class HealthRecord:
+    patient: strawberry.Private[str | None] = None
+
     @strawberry.field(description="Everything in one list. 全部记录。")
     async def timeline(
         self, info: Info[Any, Any], first: First = 20, after: After = None
     ) -> Page[Entry] | None:
-        return await _entries(info, _TIMELINE, None, first, after)
+        return await _entries(self, info, _TIMELINE, None, first, after)
 
     @strawberry.field(description="The person as each hospital has it. 各医院登记信息。")
     async def patients(
         self, info: Info[Any, Any], first: First = 20, after: After = None
     ) -> Page[Patient] | None:
-        found = await _asked(info, ("Patient",), None, first, after)
+        found = await _asked(self, info, ("Patient",), None, first, after)
         return page([_patient(r) for r in found.items], found.next) if found else None
 
     @strawberry.field(description="Visits and stays. 就诊记录。")
     async def encounters(
         self, info: Info[Any, Any], first: First = 20, after: After = None
     ) -> Page[Entry] | None:
-        return await _entries(info, ("Encounter",), None, first, after)
+        return await _entries(self, info, ("Encounter",), None, first, after)
 
     @strawberry.field(description="Results and measurements. 检查检验结果。")
     async def observations(
         self, info: Info[Any, Any], code: ByCode = None, first: First = 20, after: After = None
     ) -> Page[Observation] | None:
-        found = await _asked(info, ("Observation",), code, first, after)
+        found = await _asked(self, info, ("Observation",), code, first, after)
         return page([_observation(r) for r in found.items], found.next) if found else None
 
     @strawberry.field(description="Diagnoses and problems. 诊断。")
     async def conditions(
         self, info: Info[Any, Any], code: ByCode = None, first: First = 20, after: After = None
     ) -> Page[Entry] | None:
-        return await _entries(info, ("Condition",), code, first, after)
+        return await _entries(self, info, ("Condition",), code, first, after)
 
     @strawberry.field(description="Vaccinations. 预防接种。")
     async def immunizations(
         self, info: Info[Any, Any], first: First = 20, after: After = None
     ) -> Page[Entry] | None:
-        return await _entries(info, ("Immunization",), None, first, after)
+        return await _entries(self, info, ("Immunization",), None, first, after)
 
     @strawberry.field(description="Prescriptions. 处方。")
     async def medications(
         self, info: Info[Any, Any], code: ByCode = None, first: First = 20, after: After = None
     ) -> Page[Entry] | None:
-        return await _entries(info, ("MedicationRequest",), code, first, after)
+        return await _entries(self, info, ("MedicationRequest",), code, first, after)
 
     @strawberry.field(description="Procedures and operations. 手术与操作。")
     async def procedures(
         self, info: Info[Any, Any], code: ByCode = None, first: First = 20, after: After = None
     ) -> Page[Entry] | None:
-        return await _entries(info, ("Procedure",), code, first, after)
+        return await _entries(self, info, ("Procedure",), code, first, after)
 
     @strawberry.field(description="Reports. 检查报告。")
     async def reports(
         self, info: Info[Any, Any], code: ByCode = None, first: First = 20, after: After = None
     ) -> Page[Entry] | None:
-        return await _entries(info, ("DiagnosticReport",), code, first, after)
+        return await _entries(self, info, ("DiagnosticReport",), code, first, after)
 
     @strawberry.field(description="Allergies and intolerances. 过敏史。")
     async def allergies(
         self, info: Info[Any, Any], code: ByCode = None, first: First = 20, after: After = None
     ) -> Page[Entry] | None:
-        return await _entries(info, ("AllergyIntolerance",), code, first, after)
+        return await _entries(self, info, ("AllergyIntolerance",), code, first, after)
+
+    @strawberry.field(
+        description="Who opened one's own record in an emergency; null in another's. 紧急查阅记录。"
+    )
+    async def emergency_accesses(
+        self, info: Info[Any, Any], first: First = 20, after: After = None
+    ) -> Page[OpenedRecord] | None:
+        if self.patient is not None:
+            return None
+        client = await client_of(info, HealthClient)
+        found = await client.emergency_accesses(first=first_of(first), after=after)
+        return page([_opened(item) for item in found.items], found.next)
 
 
 @strawberry.type
@@ -142,6 +211,64 @@ class MeFields:
     @strawberry.field(description="The person's health record. 本人健康档案。")
     def health(self) -> HealthRecord | None:
         return HealthRecord()
+
+
+@strawberry.type
+class Query:
+    @strawberry.field(
+        description="A patient's record, for those who treat the person or broke the glass. 患者健康档案。"
+    )
+    def patient_record(self, patient: strawberry.ID) -> HealthRecord | None:
+        return HealthRecord(patient=str(patient))
+
+    @strawberry.field(
+        description="Emergency accesses at one's own hospital and their reviews. 本机构紧急查阅及复核。"
+    )
+    async def access_reviews(
+        self,
+        info: Info[Any, Any],
+        state: ReviewState | None = None,
+        first: First = 20,
+        after: After = None,
+    ) -> Page[AccessReview] | None:
+        client = await client_of(info, HealthClient)
+        asked: shapes.ReviewState | None = state.value if state is not None else None
+        found = await client.access_reviews(state=asked, first=first_of(first), after=after)
+        return page([_review(item) for item in found.items], found.next)
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(
+        description="Opens a patient's record in an emergency, for a time; the patient is told. 紧急查阅。"
+    )
+    async def break_glass(
+        self, info: Info[Any, Any], patient: strawberry.ID, reason: str
+    ) -> EmergencyAccess | None:
+        asked = _checked(EmergencyRequest, patient=str(patient), reason=reason)
+        found = await (await client_of(info, HealthClient)).open_record(asked)
+        return EmergencyAccess(
+            id=strawberry.ID(str(found.id)),
+            patient=strawberry.ID(found.patient),
+            reason=found.reason,
+            begun_at=found.begun_at,
+            ends_at=found.ends_at,
+            review_due_at=found.review_due_at,
+        )
+
+    @strawberry.mutation(
+        description="Says whether an emergency access was justified, with words; once. 紧急查阅复核结论。"
+    )
+    async def decide_access_review(
+        self, info: Info[Any, Any], id: strawberry.ID, justified: bool, words: str
+    ) -> AccessReview | None:
+        decision = "justified" if justified else "unjustified"
+        said = _checked(ReviewDecision, decision=decision, words=words)
+        try:
+            review = UUID(str(id))
+        except ValueError as error:
+            raise coded("BAD_USER_INPUT", "no such id / 编号无效") from error
+        return _review(await (await client_of(info, HealthClient)).decide_review(review, said))
 
 
 _TIMELINE: tuple[RecordType, ...] = (
@@ -156,17 +283,49 @@ _TIMELINE: tuple[RecordType, ...] = (
 )
 
 
+S = TypeVar("S", bound=shapes.Shape)
+
+
+def _checked(shape: type[S], **given: str) -> S:
+    """What is sent to the service; refused in words where it would be."""
+    try:
+        return shape.model_validate(given)
+    except ValidationError as error:
+        words = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise coded("BAD_USER_INPUT", words) from error
+
+
+def _opened(found: shapes.OpenedRecord) -> OpenedRecord:
+    said = found.model_dump()
+    return OpenedRecord(**said | {"id": strawberry.ID(str(found.id)), "state": ReviewState(found.state)})
+
+
+def _review(found: shapes.AccessReview) -> AccessReview:
+    said = found.model_dump()
+    return AccessReview(**said | {"id": strawberry.ID(str(found.id)), "state": ReviewState(found.state)})
+
+
 async def _asked(
-    info: Info[Any, Any], types: tuple[RecordType, ...], code: str | None, first: int, after: str | None
+    record: HealthRecord,
+    info: Info[Any, Any],
+    types: tuple[RecordType, ...],
+    code: str | None,
+    first: int,
+    after: str | None,
 ) -> shapes.RecordPage | None:
-    query = RecordQuery(types, code, first_of(first), after)
+    query = RecordQuery(types, code, first_of(first), after, record.patient)
     return await load(info, HealthClient, HealthClient.records, query)
 
 
 async def _entries(
-    info: Info[Any, Any], types: tuple[RecordType, ...], code: str | None, first: int, after: str | None
+    record: HealthRecord,
+    info: Info[Any, Any],
+    types: tuple[RecordType, ...],
+    code: str | None,
+    first: int,
+    after: str | None,
 ) -> Page[Entry] | None:
-    found = await _asked(info, types, code, first, after)
+    found = await _asked(record, info, types, code, first, after)
     return page([_entry(record) for record in found.items], found.next) if found else None
 
 

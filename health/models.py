@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, ClassVar, Literal
+from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text
 from sqlalchemy.orm import registry
@@ -33,6 +34,7 @@ class Resource(Base, table=True):
     organisation: str | None = Field(default=None, sa_type=Text)
     client: str = Field(sa_type=Text)
     body: str = Field(sa_type=Text)
+    special: bool = Field(default=False)
 
 
 class History(Base, table=True):
@@ -98,6 +100,45 @@ class PatientPerson(Base, table=True):
     updated_at: datetime = Field(sa_type=_TIMESTAMP)
 
 
+class Care(Base, table=True):
+    """That an organisation treats a patient, as a visit, an episode, a request or an appointment says."""
+
+    __tablename__ = "care"
+    organisation: str = Field(primary_key=True, sa_type=Text)
+    pt: int = Field(primary_key=True, sa_type=BigInteger)
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    until: datetime = Field(sa_type=_TIMESTAMP)
+
+
+class EmergencyAccess(Base, table=True):
+    """A record opened in an emergency by somebody who had no right to it otherwise. Append-only."""
+
+    __tablename__ = "emergency_access"
+    id: UUID = Field(primary_key=True)
+    pt: int = Field(sa_type=BigInteger)
+    organisation: str = Field(sa_type=Text)
+    client: str = Field(sa_type=Text)
+    actor: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    begun_at: datetime = Field(sa_type=_TIMESTAMP)
+    ends_at: datetime = Field(sa_type=_TIMESTAMP)
+
+
+class AccessReview(Base, table=True):
+    """The review of an emergency access by the privacy officer of the organisation it was made for."""
+
+    __tablename__ = "access_review"
+    id: UUID = Field(primary_key=True)
+    organisation: str = Field(sa_type=Text)
+    opened_at: datetime = Field(sa_type=_TIMESTAMP)
+    due_at: datetime = Field(sa_type=_TIMESTAMP)
+    overdue_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    state: str = Field(sa_type=Text)
+    words: str | None = Field(default=None, sa_type=Text)
+    decided_by: str | None = Field(default=None, sa_type=Text)
+    decided_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+
+
 Comparison = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 
 
@@ -152,9 +193,29 @@ class Criteria:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Whose records a caller may see: everybody's, or one person's alone."""
+    """Whose records a caller may see; nobody's, unless one of these says otherwise.
 
-    sector_id: str | None = None
+    Attributes:
+        everybody: every record there is.
+        sector_ids: one person's alone, by all ids the sector has given out for that person.
+        client, organisation: who asks, where records are reached through what ties them to the patient.
+        actor: the person at the keyboard, for emergency accesses.
+        relations: the ties that permit it: custodian, treatment, consent, break_glass.
+        special: those of them that permit what is specially protected too.
+        consented: sector ids of those whose consent covers it.
+    """
+
+    everybody: bool = False
+    sector_ids: tuple[str, ...] = ()
+    client: str = ""
+    organisation: str | None = None
+    actor: str = ""
+    relations: frozenset[str] = frozenset()
+    special: frozenset[str] = frozenset()
+    consented: tuple[str, ...] = ()
+
+
+EVERYBODY = Reach(everybody=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +258,23 @@ class Version:
     tokens: list[int]
     references: list[int]
     dates: list[tuple[int, int, int]]
+    special: bool = False
     previous: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Treating:
+    """Who treats a patient, as a resource says.
+
+    Attributes:
+        organisation: as `Organization/id`; None where it is the one that keeps the resource.
+    """
+
+    pk: int
+    pt: int
+    organisation: str | None
+    keeper: str | None
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ def _person(facts: Facts, answer: Resolved) -> Person:
     return Person(
         pt=facts.pt,
         sector_id=answer.sector_id,
-        outcome=answer.outcome,
+        # One that a clerk looks at is somebody new until then.
+        outcome="created" if answer.outcome == "review" else answer.outcome,
         deceased=facts.deceased,
         death_date=date.fromisoformat(died) if died else None,
     )

@@ -1,4 +1,4 @@
-"""A person's own health record, as an app shows it: a few plain facts of each resource."""
+"""A person's health record, as an app shows it: a few plain facts of each resource."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,8 +6,9 @@ from typing import Any
 
 from health import repository
 from health.keys import token_key_asked
+from health.models import Reach
 from health.shapes import WITH_CODE, Code, Component, Record, RecordPage, RecordQuery, Value
-from services.kit.cursors import decode_cursor, encode_cursor
+from services.kit.cursors import decode_cursor, encode_cursor, whole_number
 from services.kit.database import Connection, Row
 from services.kit.problems import Fault, bad_request
 
@@ -32,8 +33,13 @@ _STATUS = {"Condition": "clinicalStatus", "AllergyIntolerance": "clinicalStatus"
 _ORGANISATION = {"Encounter": "serviceProvider", "Patient": "managingOrganization"}
 
 
-async def page(db: Connection, sector_id: str, query: RecordQuery) -> RecordPage:
-    """One page of the person's record.
+async def page(
+    db: Connection, reach: Reach, query: RecordQuery, *, patient: int | None = None
+) -> tuple[RecordPage, list[Row]]:
+    """One page of a person's record as far as the caller may see it, and the rows it was made of.
+
+    Args:
+        patient: key of the person's Patient, where the reach does not say whose record.
 
     Raises:
         Problem: 400 for a cursor or a code that cannot be.
@@ -43,7 +49,8 @@ async def page(db: Connection, sector_id: str, query: RecordQuery) -> RecordPage
         before = _position(query.after)
     rows = await repository.timeline(
         db,
-        sector_id,
+        reach,
+        patient=patient,
         types=query.types,
         hashes=_hashes(query),
         before=before,
@@ -52,18 +59,13 @@ async def page(db: Connection, sector_id: str, query: RecordQuery) -> RecordPage
     shown = rows[: query.first]
     bodies = [_parsed(row) for row in shown]
     names = await _organisations(db, bodies)
-    return RecordPage(
-        items=[_record(body, names) for body in bodies],
-        next=encode_cursor(shown[-1]["occurred"], shown[-1]["pk"]) if len(rows) > len(shown) else None,
-    )
+    following = encode_cursor(shown[-1]["occurred"], shown[-1]["pk"]) if len(rows) > len(shown) else None
+    return RecordPage(items=[_record(body, names) for body in bodies], next=following), shown
 
 
 def _position(cursor: str) -> tuple[int, int]:
     occurred, pk = decode_cursor(cursor, 2)
-    try:
-        return int(occurred), int(pk)
-    except ValueError as error:
-        raise bad_request("invalid_cursor", "the cursor is not one this list gave out") from error
+    return whole_number(occurred), whole_number(pk)
 
 
 def _hashes(query: RecordQuery) -> list[int] | None:

@@ -1,7 +1,9 @@
-"""The wire types of a person's own record, shared by app, client and graphql."""
+"""The wire types of a person's record and of emergency accesses, shared by app, client and graphql."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -84,18 +86,20 @@ class RecordPage(Shape):
 
 @dataclass(frozen=True, slots=True)
 class RecordQuery:
-    """A page of a person's own record, the latest first.
+    """A page of a person's record, the latest first.
 
     Attributes:
         types: which kinds of entry.
         code: `code` or `system|code` that an entry must carry.
         after: `next` of the page before.
+        patient: whose, for staff; None for the caller's own.
     """
 
     types: tuple[RecordType, ...]
     code: str | None = None
     first: int = 20
     after: str | None = None
+    patient: str | None = None
 
 
 class RecordQueryBody(Shape):
@@ -114,5 +118,86 @@ class RecordQueries(Shape):
     queries: Annotated[list[RecordQueryBody], Field(min_length=1, max_length=QUERIES_MAX)]
 
 
+PatientId = Annotated[str, Field(pattern=r"^(Patient/)?[A-Za-z0-9\-.]{1,64}$")]
+
+
+class PatientQueries(RecordQueries):
+    """The same of a patient, for the staff of a hospital."""
+
+    patient: PatientId
+
+
 class RecordPages(Shape):
     pages: list[RecordPage]
+
+
+class EmergencyRequest(Shape):
+    """A record to be opened in an emergency: whose (id of a Patient, or `Patient/id`), and why."""
+
+    patient: PatientId
+    reason: Annotated[str, Field(min_length=5, max_length=1000)]
+
+
+class EmergencyAccess(Shape):
+    """A record that is open to whoever asked, until `ends_at`."""
+
+    id: UUID
+    patient: str
+    reason: str
+    begun_at: datetime
+    ends_at: datetime
+    review_due_at: datetime
+
+
+ReviewState = Literal["pending", "justified", "unjustified"]
+
+
+class OpenedRecord(Shape):
+    """An opening of the caller's own record, and what the review of it came to."""
+
+    id: UUID
+    organisation: str
+    reason: str
+    begun_at: datetime
+    ends_at: datetime
+    state: ReviewState
+    words: str | None
+    decided_at: datetime | None
+
+
+class EmergencyAccessPage(Shape):
+    items: list[OpenedRecord]
+    next: str | None = None
+
+
+class AccessReview(Shape):
+    """The review of an emergency access.
+
+    Attributes:
+        actor: who opened the record, by the account's id.
+        overdue: nobody has decided in time.
+    """
+
+    id: UUID
+    organisation: str
+    patient: str
+    actor: str
+    reason: str
+    begun_at: datetime
+    ends_at: datetime
+    due_at: datetime
+    overdue: bool
+    state: ReviewState
+    words: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+
+
+class AccessReviewPage(Shape):
+    items: list[AccessReview]
+    next: str | None = None
+
+
+class ReviewDecision(Shape):
+    decision: Literal["justified", "unjustified"]
+    words: Annotated[str, Field(min_length=1, max_length=2000)]

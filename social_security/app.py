@@ -14,14 +14,17 @@ from fastapi import Header, Query, Request, Response
 from starlette.datastructures import FormData
 
 from services.identity.client import IdentityClient
-from services.kit.app import Kit, KitDep, Read, Router, Tx, service
-from services.kit.cursors import decode_cursor, encode_cursor
+from services.kit import purposes
+from services.kit.app import Kit, KitDep, Read, Router, Tx, permitted, service
+from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.kit.database import Transaction
+from services.kit.policy import Resource
 from services.kit.principals import Principal, allowed
 from services.kit.problems import bad_request, forbidden
 from social_security import benefit_audit, findings, records
 from social_security.imports import people, receive, spool
 from social_security.imports.push import SentFile
+from social_security.offers import OFFERS
 from social_security.records import Part, Slice
 from social_security.repository import intake
 from social_security.shapes import (
@@ -41,11 +44,26 @@ PUSHES_AT_ONCE = 2
 HERE = ZoneInfo("Asia/Shanghai")
 
 router = Router(prefix="/social-security", tags=["social security"])
-Sends = Annotated[Principal, allowed("social_security:imports:write", kinds=("organisation",))]
-Runs = Annotated[Principal, allowed("social_security:audits:run")]
 Audits = Annotated[Principal, allowed("social_security:findings:read")]
 Myself = Annotated[Principal, allowed("social_security:records:read", kinds=("person",))]
 First = Annotated[int, Query(ge=1, le=100)]
+
+
+def _organisation(who: Principal) -> str:
+    return who.organisation or who.client_id
+
+
+def _own_imports(who: Principal) -> Resource:
+    return Resource("SocialSecurity::Import", id="imports", organisation=_organisation(who))
+
+
+IMPORTS, AUDITS = "social_security:imports:write", "social_security:audits:run"
+FINDINGS = Resource("SocialSecurity::Finding", id="findings")
+RUNS = Resource("SocialSecurity::AuditRun", id="audit-runs")
+Sends = Annotated[Principal, permitted("import", _own_imports, IMPORTS, kinds=("organisation",))]
+Sent = Annotated[Principal, permitted("import.read", _own_imports, IMPORTS, kinds=("organisation",))]
+Runs = Annotated[Principal, permitted("audit-run.request", RUNS, AUDITS)]
+SeesRun = Annotated[Principal, permitted("audit-run.read", RUNS, AUDITS, "social_security:findings:read")]
 KindName = Literal["contributions", "payments", "claims", "claim_lines"]
 _PARTS: tuple[Part, ...] = ("contributions", "payments", "claims", "findings")
 _BODY = {
@@ -100,6 +118,10 @@ async def push(
 async def _files(request: Request, folder: Any, kind: str | None) -> list[SentFile]:
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await spool.from_body(request.stream(), folder, kind=kind, headers=request.headers)
+    if "content-digest" in request.headers:
+        raise bad_request(
+            "digest_of_a_form", "Content-Digest is checked for a plain body; send one kind, or leave it out"
+        )
     form: FormData = await request.form(max_files=8, max_fields=8)
     try:
         parts: list[tuple[str, Any]] = form.multi_items()
@@ -109,14 +131,14 @@ async def _files(request: Request, folder: Any, kind: str | None) -> list[SentFi
 
 
 @router.get("/imports/{receipt_id}", response_model_exclude_none=True)
-async def read_receipt(receipt_id: UUID, read: Read, who: Sends) -> Receipt:
+async def read_receipt(receipt_id: UUID, read: Read, who: Sent) -> Receipt:
     """A receipt of the caller's own organisation."""
     return await receive.receipt_for(read, receipt_id, organisation=_organisation(who))
 
 
 @router.get("/imports/{receipt_id}/refusals")
 async def read_refusals(
-    receipt_id: UUID, read: Read, who: Sends, first: First = 100, after: str | None = None
+    receipt_id: UUID, read: Read, who: Sent, first: First = 100, after: str | None = None
 ) -> PageOf[RefusedRow]:
     """The rows that a push with mode=accept-valid was taken without, and why."""
     await receive.receipt_for(read, receipt_id, organisation=_organisation(who))
@@ -133,12 +155,8 @@ def _row_after(after: str | None) -> tuple[str, int] | None:
         return None
     kind, line = decode_cursor(after, 2)
     if not (line.isascii() and line.isdigit() and len(line) < 10):
-        raise bad_request("invalid_cursor", "the cursor is not one this list gave out; start without it")
+        raise bad_cursor()
     return kind, int(line)
-
-
-def _organisation(who: Principal) -> str:
-    return who.organisation or who.client_id
 
 
 @router.post("/audit-runs", status_code=202, response_model_exclude_none=True)
@@ -163,9 +181,10 @@ async def start_run(
 async def read_run(
     run_id: UUID,
     kit: KitDep,
-    _who: Annotated[Principal, allowed("social_security:audits:run", "social_security:findings:read")],
+    who: SeesRun,
 ) -> AuditRun:
-    return await benefit_audit.find(kit.db, run_id)
+    """A run's account; whoever is responsible for some areas gets the counts of these."""
+    return await benefit_audit.find(kit.db, run_id, who)
 
 
 @router.get("/findings")
@@ -179,6 +198,7 @@ async def list_findings(
     after: str | None = None,
 ) -> PageOf[Finding]:
     """Findings in the caller's areas, largest amount first."""
+    decision = kit.permitted(who, "findings.read", FINDINGS)
     page = await findings.page(read, principal=who, rule=rule, status=status, first=first, after=after)
     assert kit.leaves is not None
     kit.leaves.add(
@@ -187,7 +207,9 @@ async def list_findings(
         subjects=sorted({finding.subject for finding in page.items if finding.subject is not None}),
         records=len(page.items),
         resource="findings",
-        purpose=who.purpose or "benefit audit",
+        purpose=who.purpose or purposes.BENEFIT_AUDIT,
+        legal_basis=decision.legal_basis,
+        reason=decision.reason,
     )
     return page
 
@@ -208,9 +230,12 @@ async def own_record(
     """The caller's own record, or the parts of it that are named: contributions,payments,claims,findings."""
     if who.sector_id is None:
         raise forbidden("the token does not say whose record it is for; sign in as a person in the register")
+    decision = kit.permitted(
+        who, "record.read", Resource("SocialSecurity::Record", id="records/me", owner=who.sector_id)
+    )
     record = await records.of_person(
         read,
-        who.sector_id,
+        who.sector_ids,
         parts=_parts(parts),
         slices={
             "payments": Slice(payments_first, payments_after),
@@ -220,9 +245,21 @@ async def own_record(
     )
     assert kit.leaves is not None
     kit.leaves.add(
-        who, action="record.read", subject=who.sector_id, resource="records/me", purpose="own record"
+        who,
+        action="record.read",
+        subject=who.sector_id,
+        subjects=who.sector_ids[1:] or None,
+        records=_shown(record),
+        resource="records/me",
+        legal_basis=decision.legal_basis,
+        reason=decision.reason,
     )
     return record
+
+
+def _shown(record: Record) -> int:
+    lists = (record.payments, record.claims, record.findings)
+    return len(record.contributions or ()) + sum(len(found.items) for found in lists if found is not None)
 
 
 def _parts(named: str | None) -> list[Part]:
@@ -251,6 +288,7 @@ app = service(
     title="Huimin social security 社会保障",
     description="Contributions, benefit payments, medical claims; benefit audit with evidence.",
     routers=[router],
+    offers=OFFERS,
     startup=[_prepare],
     counts=receive.counts,
     body_limit_bytes=BODY_LIMIT_BYTES,

@@ -5,7 +5,7 @@ A run finds and explains. It stops, reduces and recovers nothing, and tells nobo
 signed decision, which is not part of this module.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +15,12 @@ from uuid import UUID
 import orjson
 
 from services.exchange.client import ExchangeClient
+from services.identity.client import IdentityClient
+from services.kit import purposes
 from services.kit.calls import DomainError
-from services.kit.database import Database, Row, Transaction
+from services.kit.database import Connection, Database, Row, Transaction
 from services.kit.ids import uuid7
+from services.kit.principals import Principal
 from services.kit.problems import Fault, Problem
 from social_security import process, snapshot
 from social_security.analytics.pack import Rule, load_pack
@@ -86,6 +89,7 @@ async def run(
     database: Database,
     commit: Commit,
     exchange: ExchangeClient,
+    identity: IdentityClient,
     home: Path,
     run_id: UUID,
     progress: Progress,
@@ -97,6 +101,7 @@ async def run(
 
     Raises:
         ProgramFailed: the analytics process did not end well; nothing is changed.
+        DomainError: identity does not say who is one person; nothing is changed.
     """
     async with database.read() as connection:
         row = await _row(connection, run_id)
@@ -106,7 +111,9 @@ async def run(
     chosen = load_pack().chosen(row["rules"])
     deaths, refusal = await _deaths(exchange, chosen)
     await progress(1, STEPS)
-    frozen = await snapshot.take(database, root, deaths=deaths)
+    # After the deaths: an id they were translated to before a decision is put right by it too.
+    merged = await identity.merged_ids()
+    frozen = await snapshot.take(database, root, deaths=deaths, merged=merged)
     await progress(2, STEPS)
     able = [rule for rule in chosen if set(rule.reads) <= frozen.paths().keys()]
     out = frozen.folder / "findings.ndjson"
@@ -209,7 +216,7 @@ async def _replace_findings(
         subjects=sorted(subjects),
         records=sum(rule["found"] for rule in ran),
         resource=f"audit-runs/{run_id}",
-        purpose="benefit audit",
+        purpose=purposes.BENEFIT_AUDIT,
     )
     return [RuleOutcome(outcome="run", **rule, **counts[rule["rule"]]) for rule in ran]
 
@@ -228,10 +235,40 @@ def _parts(out: Path) -> Iterator[list[dict[str, Any]]]:
         yield part
 
 
-async def find(database: Database, run_id: UUID) -> AuditRun:
-    """Raises Problem 404 when there is no such run."""
+async def find(database: Database, run_id: UUID, principal: Principal) -> AuditRun:
+    """An account of a run; to whoever is responsible for some areas only, with the counts of these.
+
+    Raises:
+        Problem: 404 when there is no such run.
+    """
     async with database.read() as connection:
-        return run_of(await _row(connection, run_id))
+        found = run_of(await _row(connection, run_id))
+        prefixes = principal.area_prefixes
+        if prefixes is None:
+            return found
+        counts = await _counts_in(connection, found, prefixes)
+    found.snapshot_files = []
+    found.outcomes = [
+        one.model_copy(update={"known": None, "back": None, **counts(one)}) for one in found.outcomes
+    ]
+    return found
+
+
+async def _counts_in(
+    db: Connection, run: AuditRun, prefixes: Collection[str]
+) -> Callable[[RuleOutcome], dict[str, int | None]]:
+    """Counts of a run's outcomes in some areas; none once a later run has replaced its findings."""
+    names = ("found", "new", "vanished")
+    replaced = run.as_of is not None and await runs.later_run_applied(db, run.id, run.as_of)
+    counted = {} if replaced else await findings.counts_in(db, run=run.id, prefixes=prefixes)
+
+    def counts(outcome: RuleOutcome) -> dict[str, int | None]:
+        if replaced or outcome.outcome != "run":
+            return dict.fromkeys(names)
+        row = counted.get(outcome.rule)
+        return {name: row[name] if row else 0 for name in names}
+
+    return counts
 
 
 async def _row(db: Any, run_id: UUID) -> Row:

@@ -1,13 +1,14 @@
 """Findings as auditors read them, with their evidence: keys of the rows, never copies."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from services.kit.cursors import decode_cursor, encode_cursor
+from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.kit.database import Connection, Row
 from services.kit.principals import Principal
-from services.kit.problems import Fault, Problem, bad_request
+from services.kit.problems import Fault, bad_request
 from social_security.analytics.pack import load_pack
 from social_security.repository import findings
 from social_security.shapes import EvidenceKey, Finding, FindingStatus, PageOf, Words
@@ -40,9 +41,9 @@ async def page(
     return _paged(rows, first, following)
 
 
-async def about(db: Connection, person: str, *, first: int, after: str | None) -> PageOf[Finding]:
+async def about(db: Connection, persons: Sequence[str], *, first: int, after: str | None) -> PageOf[Finding]:
     """Every flag on one person, newest first, for that person."""
-    rows = await findings.about(db, person, after=_after_time(after), limit=first + 1)
+    rows = await findings.about(db, persons, after=_after_time(after), limit=first + 1)
     following = None
     if len(rows) > first:
         following = encode_cursor(
@@ -105,6 +106,4 @@ def _read(kind: Any, text: str) -> Any:
     try:
         return kind(text)
     except (ValueError, ArithmeticError) as error:
-        raise Problem(
-            400, "invalid_cursor", "the cursor is not one this list gave out; start without it"
-        ) from error
+        raise bad_cursor() from error

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from services.kit.cursors import decode_cursor, encode_cursor
+from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor, whole_number
 from services.kit.database import Connection, Row
-from services.kit.problems import Problem
 from social_security import findings
 from social_security.repository import records
 from social_security.shapes import Claim, ClaimLine, ContributionYear, PageOf, Payment, Record
@@ -24,34 +23,34 @@ class Slice:
 
 
 async def of_person(
-    db: Connection, person: str, *, parts: Sequence[Part], slices: dict[Part, Slice]
+    db: Connection, persons: Sequence[str], *, parts: Sequence[Part], slices: dict[Part, Slice]
 ) -> Record:
-    """The parts asked for, of this person alone."""
+    """The parts asked for, of one person alone, by all ids of that person."""
     found = Record()
     for part in parts:
         piece = slices.get(part, Slice())
         match part:
             case "contributions":
-                years = await records.contribution_years(db, person)
+                years = await records.contribution_years(db, persons)
                 found.contributions = [ContributionYear(**dict(row)) for row in years]
             case "payments":
-                found.payments = await _payments(db, person, piece)
+                found.payments = await _payments(db, persons, piece)
             case "claims":
-                found.claims = await _claims(db, person, piece)
+                found.claims = await _claims(db, persons, piece)
             case "findings":
-                found.findings = await findings.about(db, person, first=piece.first, after=piece.after)
+                found.findings = await findings.about(db, persons, first=piece.first, after=piece.after)
     return found
 
 
-async def _payments(db: Connection, person: str, piece: Slice) -> PageOf[Payment]:
-    rows = await records.payments(db, person, after=_after(piece.after), limit=piece.first + 1)
+async def _payments(db: Connection, persons: Sequence[str], piece: Slice) -> PageOf[Payment]:
+    rows = await records.payments(db, persons, after=_after(piece.after), limit=piece.first + 1)
     return PageOf(
         items=[_payment(row) for row in rows[: piece.first]], next=_next(rows, piece.first, "paid_on")
     )
 
 
-async def _claims(db: Connection, person: str, piece: Slice) -> PageOf[Claim]:
-    rows = await records.claims(db, person, after=_after(piece.after), limit=piece.first + 1)
+async def _claims(db: Connection, persons: Sequence[str], piece: Slice) -> PageOf[Claim]:
+    rows = await records.claims(db, persons, after=_after(piece.after), limit=piece.first + 1)
     shown = rows[: piece.first]
     lines: dict[tuple[str, str], list[ClaimLine]] = {}
     for line in await records.claim_lines(db, [(row["organisation"], row["claim_id"]) for row in shown]):
@@ -76,11 +75,9 @@ def _after(cursor: str | None) -> tuple[date, int] | None:
         return None
     day, row_id = decode_cursor(cursor, 2)
     try:
-        return date.fromisoformat(day), int(row_id)
+        return date.fromisoformat(day), whole_number(row_id)
     except ValueError as error:
-        raise Problem(
-            400, "invalid_cursor", "the cursor is not one this list gave out; start without it"
-        ) from error
+        raise bad_cursor() from error
 
 
 def _next(rows: Sequence[Row], first: int, by: str) -> str | None:

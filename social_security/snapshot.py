@@ -11,7 +11,7 @@ import csv
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -66,12 +66,15 @@ class Snapshot:
         return {file["table"]: str(self.folder / file["file"]) for file in self.files}
 
 
-async def take(database: Database, root: Path, *, deaths: Deaths | None) -> Snapshot:
+async def take(
+    database: Database, root: Path, *, deaths: Deaths | None, merged: Mapping[str, str]
+) -> Snapshot:
     """Freezes every table in one view of the database.
 
     Args:
         root: where the service keeps its snapshots.
         deaths: what the exchange gave of health.deaths; None when it gave nothing.
+        merged: ids stored here that go by another one now (IdentityClient.merged_ids).
 
     Raises:
         ProgramFailed: the freezing program did not end well.
@@ -88,15 +91,18 @@ async def take(database: Database, root: Path, *, deaths: Deaths | None) -> Snap
     if deaths is not None:
         sources["deaths"] = folder / "deaths.csv"
         await asyncio.to_thread(_write_deaths, sources["deaths"], deaths.rows)
+    same = folder / "merged.csv"
+    await asyncio.to_thread(_write, same, sorted(merged.items()))
     what = {
         "do": "freeze",
         "sources": {table: str(path) for table, path in sources.items()},
+        "merged": str(same),
         "folder": str(folder),
         "memory_mb": MEMORY_MB,
         "threads": THREADS,
     }
     frozen = await process.told(PROGRAM, what, deadline_s=DEADLINE_S)
-    for path in sources.values():
+    for path in (same, *sources.values()):
         path.unlink()
     return Snapshot(snapshot_id, folder, as_of, [_described(file, deaths) for file in frozen["files"]])
 
@@ -128,11 +134,13 @@ def _make_private(folder: Path) -> None:
 
 def _write_deaths(path: Path, deaths: Sequence[dict[str, Any]]) -> None:
     """A row without a person of this sector, or without a day, says nothing here."""
+    said = (row for row in deaths if row["sector_id"] and row["death_date"])
+    _write(path, ((row["sector_id"], day_of(str(row["death_date"])).isoformat()) for row in said))
+
+
+def _write(path: Path, rows: Iterable[tuple[str, str]]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for row in deaths:
-            if row["sector_id"] and row["death_date"]:
-                writer.writerow((row["sector_id"], day_of(str(row["death_date"])).isoformat()))
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def day_of(death: str) -> date:

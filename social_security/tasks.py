@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from services.exchange.client import ExchangeClient
+from services.identity.client import IdentityClient
 from services.kit.jobs import RunningJob
 from social_security import benefit_audit
 
@@ -13,6 +14,7 @@ async def run_audit(job: RunningJob) -> dict[str, Any]:
         database=job.kit.db,
         commit=job.transaction,
         exchange=job.kit.calls.client(ExchangeClient),
+        identity=job.kit.calls.client(IdentityClient),
         home=job.kit.settings.home,
         run_id=UUID(job.args["run_id"]),
         progress=job.progress,

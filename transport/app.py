@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from services.kit.app import KitDep, Read, Router, Tx, service
+from services.kit.policy import Resource
 from services.kit.principals import Principal, allowed
 from services.kit.problems import Problem, bad_request, not_found
 from transport import capacity, checks, counts, readings, shapes, warnings, zones
+from transport.offers import OFFERS
 from transport.repository import zones as repository
 
 router = Router(prefix="/transport")
@@ -23,6 +26,20 @@ Ids = Annotated[list[str], Query(max_length=1000)]
 SetsUp = Annotated[Principal, allowed("transport:sites:write")]
 Pushes = Annotated[Principal, allowed("transport:readings:write")]
 Sees = Annotated[Principal, allowed("transport:flows:read")]
+
+
+def _named(kit: KitDep, who: Sees) -> warnings.Named:
+    """Of which areas the caller may see who took a warning in hand."""
+
+    @cache
+    def may(area: str) -> bool:
+        asked = Resource("Transport::Warning", id="warnings", area=area)
+        return kit.policy.decide(who, "acknowledgement.read", asked).permitted
+
+    return may
+
+
+Named = Annotated[warnings.Named, Depends(_named)]
 Acknowledges = Annotated[Principal, allowed("transport:warnings:acknowledge", kinds=("staff",))]
 
 JSON_TYPES = frozenset({"application/json", ""})
@@ -165,7 +182,7 @@ async def newest_windows(
 @router.get("/warnings")
 async def list_warnings(
     read: Read,
-    who: Sees,
+    named: Named,
     ids: Annotated[list[UUID], Query(max_length=1000)] = [],  # noqa: B006 - FastAPI copies it
     area: str | None = None,
     zone: Ids = [],  # noqa: B006 - FastAPI copies it for each request
@@ -175,23 +192,26 @@ async def list_warnings(
 ) -> shapes.Page[shapes.CrowdWarning]:
     if ids:
         _alone("ids", area, zone, open, after)
-        return shapes.Page(items=await warnings.warnings_by_id(read, ids=ids, who=who))
+        return shapes.Page(items=await warnings.warnings_by_id(read, ids=ids, named=named))
     return await warnings.warnings_in(
-        read, area=area, zones=zone, open_only=open, first=first, after=after, who=who
+        read, area=area, zones=zone, open_only=open, first=first, after=after, named=named
     )
 
 
 @router.get("/warnings/newest")
 async def newest_warnings(
-    read: Read, who: Sees, zone: Annotated[list[str], Query(min_length=1, max_length=100)], each: First = 20
+    read: Read,
+    named: Named,
+    zone: Annotated[list[str], Query(min_length=1, max_length=100)],
+    each: First = 20,
 ) -> dict[str, shapes.Page[shapes.CrowdWarning]]:
     """The newest warnings of several zones at once, by zone."""
-    return await warnings.newest_of_zones(read, zones=zone, each=each, who=who)
+    return await warnings.newest_of_zones(read, zones=zone, each=each, named=named)
 
 
 @router.get("/warnings/{id}")
-async def get_warning(id: UUID, read: Read, who: Sees) -> shapes.CrowdWarning:
-    found = await warnings.warnings_by_id(read, ids=[id], who=who)
+async def get_warning(id: UUID, read: Read, named: Named) -> shapes.CrowdWarning:
+    found = await warnings.warnings_by_id(read, ids=[id], named=named)
     if not found:
         raise not_found(f"there is no warning {id}", code="unknown_warning")
     return found[0]
@@ -199,10 +219,14 @@ async def get_warning(id: UUID, read: Read, who: Sees) -> shapes.CrowdWarning:
 
 @router.post("/warnings/{id}/acknowledgements")
 async def acknowledge(
-    id: UUID, acknowledgement: shapes.AcknowledgementIn, tx: Tx, who: Acknowledges
+    id: UUID,
+    acknowledgement: shapes.AcknowledgementIn,
+    kit: KitDep,
+    tx: Tx,
+    who: Acknowledges,
 ) -> shapes.CrowdWarning:
-    row = await warnings.acknowledge(tx, id=id, who=who, note=acknowledgement.note)
-    return warnings.shape(row, who)
+    row = await warnings.acknowledge(kit, tx, id=id, who=who, note=acknowledgement.note)
+    return warnings.shape(row, _named(kit, who))
 
 
 def _alone(name: str, *others: object) -> None:
@@ -244,6 +268,7 @@ app = service(
     title="Huimin transport",
     description="Counts and flows, occupancy, capacity policies, crowd warnings. 客流、承载量与拥挤预警。",
     routers=[router],
+    offers=OFFERS,
     streams=["/transport/readings"],
     counts=repository.totals,
 )

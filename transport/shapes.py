@@ -2,10 +2,18 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 Area = Annotated[str, StringConstraints(pattern=r"^(\d{6}|\d{9}|\d{12})$")]
@@ -53,13 +61,46 @@ class SiteIn(Strict):
     area: Area
 
 
+Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
+Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
+Position = tuple[Longitude, Latitude]
+
+
+def _closed(ring: list[Position]) -> list[Position]:
+    if ring[0] != ring[-1]:
+        raise ValueError("a ring ends where it begins (RFC 7946 section 3.1.6)")
+    return ring
+
+
+Ring = Annotated[list[Position], Field(min_length=4, max_length=5_000), AfterValidator(_closed)]
+Rings = Annotated[list[Ring], Field(min_length=1, max_length=100)]
+
+
+class Point(Strict):
+    type: Literal["Point"]
+    coordinates: Position
+
+
+class Polygon(Strict):
+    type: Literal["Polygon"]
+    coordinates: Rings
+
+
+class MultiPolygon(Strict):
+    type: Literal["MultiPolygon"]
+    coordinates: Annotated[list[Rings], Field(min_length=1, max_length=100)]
+
+
+Geometry = Annotated[Point | Polygon | MultiPolygon, Field(discriminator="type")]
+"""Where a zone is: GeoJSON (RFC 7946), WGS 84."""
+
+
 class ZoneIn(Strict):
     name: Name
     area: Area
     site: Id | None = None
     effective_area_m2: Annotated[Decimal, Field(gt=0, lt=10**12, decimal_places=2)] | None = None
-    geometry: dict[str, Any] | None = None
-    """GeoJSON, WGS 84."""
+    geometry: Geometry | None = None
 
 
 class SensorIn(Strict):

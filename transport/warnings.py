@@ -9,19 +9,21 @@ the zone's sensors that are not silent have reported it, or one of them a later 
 have said of a minute counts for a level that is to be raised at once: in a surge nobody waits for the rest.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, Literal
 from uuid import UUID
 
+from services.kit.app import Kit
 from services.kit.areas import area_prefix
 from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.kit.database import Connection, Row, Transaction
 from services.kit.ids import uuid7
+from services.kit.policy import Resource
 from services.kit.principals import Principal
-from services.kit.problems import forbidden, not_found
+from services.kit.problems import not_found
 from transport import shapes
 from transport.repository import flows as flow_rows
 from transport.repository import warnings as repository
@@ -45,6 +47,8 @@ class Level(IntEnum):
 _RAISED = (Level.YELLOW, Level.ORANGE, Level.RED)
 Kind = Literal["raised", "changed", "ended"]
 Cause = Literal["flow", "count"]
+Named = Callable[[str], bool]
+"""Whether the caller may see who took a warning of an area in hand."""
 Three = tuple[int, int, int]
 """One number for each of YELLOW, ORANGE, RED."""
 
@@ -252,7 +256,7 @@ def _told(zone: Row, warning: UUID, change: Change, cause: Cause) -> dict[str, A
     }
 
 
-async def acknowledge(tx: Transaction, *, id: UUID, who: Principal, note: str | None) -> Row:
+async def acknowledge(kit: Kit, tx: Transaction, *, id: UUID, who: Principal, note: str | None) -> Row:
     """Notes who has taken the warning in hand. The first acknowledgement stands; later ones change nothing.
 
     Raises:
@@ -262,11 +266,9 @@ async def acknowledge(tx: Transaction, *, id: UUID, who: Principal, note: str | 
     if not found:
         raise not_found(f"there is no warning {id}")
     warning = found[0]
-    if not who.may_area(warning["area"]):
-        raise forbidden(
-            f"zone {warning['zone']} lies in area {warning['area']}, outside yours: {', '.join(who.areas)}",
-            code="outside_area",
-        )
+    kit.permitted(
+        who, "warning.acknowledge", Resource("Transport::Warning", id=f"warnings/{id}", area=warning["area"])
+    )
     # The zone's row first, as every writer does: its events then carry the order of their commits.
     await flow_rows.lock_zones(tx, [warning["zone"]])
     first = await repository.acknowledge(tx, id, by=who.subject, organisation=who.organisation, note=note)
@@ -312,9 +314,9 @@ def _told_acknowledged(warning: Row) -> dict[str, Any]:
     }
 
 
-async def warnings_by_id(db: Connection, *, ids: Sequence[UUID], who: Principal) -> list[shapes.CrowdWarning]:
+async def warnings_by_id(db: Connection, *, ids: Sequence[UUID], named: Named) -> list[shapes.CrowdWarning]:
     """Those that exist."""
-    return [shape(row, who) for row in await repository.warnings_by_id(db, ids)]
+    return [shape(row, named) for row in await repository.warnings_by_id(db, ids)]
 
 
 async def warnings_in(
@@ -325,7 +327,7 @@ async def warnings_in(
     open_only: bool,
     first: int,
     after: str | None,
-    who: Principal,
+    named: Named,
 ) -> shapes.Page[shapes.CrowdWarning]:
     """A page of warnings, newest first."""
     rows = await repository.warnings_in(
@@ -336,13 +338,13 @@ async def warnings_in(
         before=_place(after),
         limit=first + 1,
     )
-    return _page(rows, first, who)
+    return _page(rows, first, named)
 
 
-def _page(rows: Sequence[Row], first: int, who: Principal) -> shapes.Page[shapes.CrowdWarning]:
+def _page(rows: Sequence[Row], first: int, named: Named) -> shapes.Page[shapes.CrowdWarning]:
     last = rows[first - 1] if len(rows) > first else None
     following = None if last is None else encode_cursor(last["raised_at"].isoformat(), last["id"])
-    return shapes.Page(items=[shape(row, who) for row in rows[:first]], next=following)
+    return shapes.Page(items=[shape(row, named) for row in rows[:first]], next=following)
 
 
 def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
@@ -356,13 +358,13 @@ def _place(cursor: str | None) -> tuple[datetime, UUID] | None:
 
 
 async def newest_of_zones(
-    db: Connection, *, zones: Sequence[str], each: int, who: Principal
+    db: Connection, *, zones: Sequence[str], each: int, named: Named
 ) -> dict[str, shapes.Page[shapes.CrowdWarning]]:
     """The first page of several zones' warnings at once, by zone."""
     found: dict[str, list[Row]] = {zone: [] for zone in zones}
     for row in await repository.warnings_of_zones(db, list(found), each + 1):
         found[row["zone"]].append(row)
-    return {zone: _page(rows, each, who) for zone, rows in found.items()}
+    return {zone: _page(rows, each, named) for zone, rows in found.items()}
 
 
 async def steps_of(
@@ -396,7 +398,7 @@ def _step_shape(row: Row) -> shapes.EpisodeStep:
     )
 
 
-def shape(row: Row, who: Principal) -> shapes.CrowdWarning:
+def shape(row: Row, named: Named) -> shapes.CrowdWarning:
     """A warning as the caller may see it: who took it in hand is for those who could have."""
     level = Level(row["level"]).word
     return shapes.CrowdWarning(
@@ -416,7 +418,7 @@ def shape(row: Row, who: Principal) -> shapes.CrowdWarning:
         changed_at=row["changed_at"],
         ended_at=row["ended_at"],
         recorded_at=row["recorded_at"],
-        acknowledgement=None if row["acknowledged_at"] is None else _acknowledgement(row, who),
+        acknowledgement=None if row["acknowledged_at"] is None else _acknowledgement(row, named),
         text=shapes.Name.model_construct(
             **warning_text(
                 "raised",
@@ -431,8 +433,8 @@ def shape(row: Row, who: Principal) -> shapes.CrowdWarning:
     )
 
 
-def _acknowledgement(row: Row, who: Principal) -> shapes.Acknowledgement:
-    staff = who.may("transport:warnings:acknowledge") and who.may_area(row["area"])
+def _acknowledgement(row: Row, named: Named) -> shapes.Acknowledgement:
+    staff = named(row["area"])
     return shapes.Acknowledgement(
         at=row["acknowledged_at"],
         organisation=row["acknowledged_for"],

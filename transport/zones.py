@@ -50,7 +50,7 @@ async def put_zone(tx: Transaction, *, id: str, zone: shapes.ZoneIn, who: Princi
         name_en=zone.name.en,
         area=zone.area,
         effective_area_m2=zone.effective_area_m2,
-        geometry=zone.geometry,
+        geometry=zone.geometry.model_dump(mode="json") if zone.geometry else None,
         owner=who.organisation,
     )
 
@@ -65,6 +65,10 @@ async def put_sensor(tx: Transaction, *, id: str, sensor: shapes.SensorIn, who: 
     if sensor.zone_from is not None and sensor.zone_from == sensor.zone_to:
         message = "a sensor sits between two different zones, or between one and the outside (null)"
         raise unprocessable("invalid_edge", message, Fault(message, field="zone_to", path="$.zone_to"))
+    operator = sensor.operator or who.organisation
+    if operator is None:
+        message = "say which organisation's readings count; your token is of none"
+        raise unprocessable("operator_missing", message, Fault(message, field="operator", path="$.operator"))
     _owned(who, "sensor", await repository.owner_of_sensor(tx, id))
     zones = await repository.owners_of_zones(tx, [zone for zone in edge.values() if zone is not None])
     for field, zone in edge.items():
@@ -79,7 +83,7 @@ async def put_sensor(tx: Transaction, *, id: str, sensor: shapes.SensorIn, who: 
         zone_from=sensor.zone_from,
         zone_to=sensor.zone_to,
         period_seconds=sensor.period_seconds,
-        operator=sensor.operator or who.organisation,
+        operator=operator,
         owner=who.organisation,
     )
 

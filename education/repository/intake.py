@@ -12,25 +12,54 @@ _RECEIPT = """
 """
 
 
+async def take_turn(db: Connection, client_id: str) -> None:
+    """A client's pushes are taken down one after the other."""
+    await db.execute("select pg_advisory_xact_lock(hashtextextended('education push ' || $1, 0))", client_id)
+
+
 async def find(db: Connection, client_id: str, sha256: bytes) -> Row | None:
-    """The import of these bytes, unless it was refused."""
+    """The import that these bytes would repeat: not finished yet, or the last of its source to take effect.
+
+    After a later one the same bytes are news again: they put back what stood before it.
+    """
     return await db.fetchrow(
-        f"select {_RECEIPT} from import_batch where client_id = $1 and sha256 = $2 and status <> 'rejected'",
+        f"""
+        select {_RECEIPT} from import_batch same
+        where client_id = $1 and sha256 = $2 and (status = 'received' or applied_seq = (
+            select max(applied_seq) from import_batch newest where newest.source = same.source))
+        """,
         client_id,
         sha256,
     )
 
 
+async def find_by_key(db: Connection, client_id: str, key: str) -> Row | None:
+    return await db.fetchrow(
+        f"""
+        select {_RECEIPT} from import_batch
+        where id = (select import_id from import_key where client_id = $1 and key = $2)
+        """,
+        client_id,
+        key,
+    )
+
+
+async def remember_key(db: Connection, client_id: str, key: str, import_id: UUID) -> None:
+    await db.execute(
+        "insert into import_key (client_id, key, import_id) values ($1, $2, $3) on conflict do nothing",
+        client_id,
+        key,
+        import_id,
+    )
+
+
 async def receive(
     db: Connection, *, id: UUID, source: str, client_id: str, mode: str, sha256: bytes, size_bytes: int
-) -> UUID:
-    """Takes a push down; the same bytes that another request is just taking down are that one's."""
-    found = await db.fetchval(
+) -> None:
+    await db.execute(
         """
         insert into import_batch (id, source, client_id, mode, sha256, size_bytes)
         values ($1, $2, $3, $4, $5, $6)
-        on conflict (client_id, sha256) where status <> 'rejected' do update set mode = import_batch.mode
-        returning id
         """,
         id,
         source,
@@ -39,8 +68,6 @@ async def receive(
         sha256,
         size_bytes,
     )
-    assert isinstance(found, UUID)
-    return found
 
 
 async def keep_parts(db: Connection, import_id: UUID, parts: Sequence[bytes]) -> None:

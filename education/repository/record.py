@@ -9,14 +9,14 @@ def readable(who: Principal) -> list[str]:
 
     A person reads their own. Guardians come in here, once identity says which wards a session may act for.
     """
-    return [who.sector_id] if who.sector_id else []
+    return list(who.sector_ids)
 
 
-async def learner(db: Connection, readable: list[str], learner_id: str) -> Row | None:
-    return await db.fetchrow("select id from learner where id = $1 and id = any($2)", learner_id, readable)
+async def known(db: Connection, readable: list[str]) -> bool:
+    return bool(await db.fetchval("select exists (select from learner where id = any($1))", readable))
 
 
-async def episodes(db: Connection, readable: list[str], learner_id: str) -> list[Row]:
+async def episodes(db: Connection, readable: list[str]) -> list[Row]:
     """Newest first; a life has a few dozen."""
     return await db.fetch(
         """
@@ -26,17 +26,16 @@ async def episodes(db: Connection, readable: list[str], learner_id: str) -> list
                          from episode_grade g where g.episode_id = e.id), '[]') as grades,
                o.id as organisation_id, o.name, o.type, o.identifier
         from enrolment_episode e join organisation o on o.id = e.organisation_id
-        where e.learner_id = $1 and e.learner_id = any($2)
+        where e.learner_id = any($1)
           and (e.valid_to is null or e.valid_to > e.valid_from)
         order by e.valid_from desc, e.is_primary desc, e.id
         """,
-        learner_id,
         readable,
     )
 
 
 async def classes(
-    db: Connection, readable: list[str], learner_id: str, *, after: tuple[str, str, str] | None, limit: int
+    db: Connection, readable: list[str], *, after: tuple[str, str, str] | None, limit: int
 ) -> list[Row]:
     """Places in classes by the learner's accounts at all schools, newest first.
 
@@ -61,13 +60,12 @@ async def classes(
                 from academic_session s
                 where s.source = c.source and s.sourced_id = any(c.term_sourced_ids)
             ) t on true
-            where a.learner_id = $1 and a.learner_id = any($2)
+            where a.learner_id = any($1)
         ) places
-        where $3 = '' or (since, source, sourced_id) < ($3, $4, $5)
+        where $2 = '' or (since, source, sourced_id) < ($2, $3, $4)
         order by since desc, source desc, sourced_id desc
-        limit $6
+        limit $5
         """,
-        learner_id,
         readable,
         since,
         source,

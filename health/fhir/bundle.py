@@ -1,7 +1,8 @@
 """`POST /fhir`: a transaction, all of it or nothing (FHIR R4 http.html#transaction)."""
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 
@@ -15,7 +16,8 @@ from services.identity.client import IdentityClient
 from services.kit.app import Kit
 from services.kit.database import Transaction
 from services.kit.idempotency import Answer, content_key, idempotent, known_answer, request_hash
-from services.kit.principals import EVERYTHING, Principal
+from services.kit.policy import Policies
+from services.kit.principals import Principal
 
 _RIGHT = {"POST": "c", "PUT": "u"}
 
@@ -26,7 +28,9 @@ async def transaction(
     """The transaction-response Bundle.
 
     The same bytes from the same client count once, whatever key they come with: most resources carry no
-    identifier by which a repetition could be seen otherwise.
+    identifier by which a repetition could be seen otherwise. A bundle of PUTs alone needs no such memory
+    (what stands already makes no new version) and must not have it: after another one it is a change back.
+    Only its Idempotency-Key tells a late repetition from that.
 
     Args:
         key: the Idempotency-Key, if one was sent.
@@ -36,45 +40,60 @@ async def transaction(
     """
     access.check_writes(principal)
     client = principal.client_id
-    digest = hashlib.sha256(raw).digest()
-    once = content_key(digest)
-    whole = request_hash(b"POST /fhir", raw)
+    digest, whole = await asyncio.to_thread(_digests, raw)
+    keys = [content_key(digest)] if key is None else [key, content_key(digest)]
     async with kit.db.session() as db:
-        known = await known_answer(db, client, once, whole)
-        if known is None and key is not None:
-            known = await known_answer(db, client, key, whole)
-    if known is not None:
-        return known.body
+        for one in keys:
+            known = await known_answer(db, client, one, whole)
+            if known is not None:
+                return known.body
     prepared = await workers.bundle(raw, base)
-    check_rights(principal, prepared.entries)
-    async with kit.db.transaction(principal) as tx:
-        async with idempotent(tx, client, once, whole) as slot:
-            if slot.answer is None:
-                slot.keep(Answer(200, await _applied(kit, tx, principal, prepared, digest, base)))
-            answer = slot.answer or slot.kept
-        assert answer is not None
-        if key is not None:
-            async with idempotent(tx, client, key, whole) as keyed:
-                if keyed.answer is None:
-                    keyed.keep(answer)
+    check_rights(kit.policy, principal, prepared.entries)
+    if all(entry.method == "PUT" for entry in prepared.entries):
+        keys.pop()
+    async with access.told(kit, principal, "fhir.transaction"), kit.db.transaction(principal) as tx:
+
+        async def apply() -> Answer:
+            return Answer(200, await _applied(kit, tx, principal, prepared, digest, base))
+
+        answer = await _once(tx, client, keys, whole, apply)
     return answer.body
 
 
-def check_rights(principal: Principal, entries: Sequence[Entry]) -> None:
+def _digests(raw: bytes) -> tuple[bytes, bytes]:
+    return hashlib.sha256(raw).digest(), request_hash(b"POST /fhir", raw)
+
+
+async def _once(
+    tx: Transaction, client: str, keys: Sequence[str], whole: bytes, work: Callable[[], Awaitable[Answer]]
+) -> Answer:
+    """The answer kept under any of the keys, from now on under each; the work is done when there is none."""
+    if not keys:
+        return await work()
+    async with idempotent(tx, client, keys[0], whole) as slot:
+        if slot.answer is None:
+            slot.keep(await _once(tx, client, keys[1:], whole, work))
+    answer = slot.answer or slot.kept
+    assert answer is not None
+    return answer
+
+
+def check_rights(policies: Policies, principal: Principal, entries: Sequence[Entry]) -> None:
     """Raises Refusal 403 unless the caller may write every entry; a patient's own token writes none."""
     for kind, method in sorted({(entry.type, entry.method) for entry in entries}):
-        if access.reach(principal, kind, _RIGHT[method]).sector_id is not None:
+        if access.reach(policies, principal, kind, _RIGHT[method]).sector_ids:
             raise refused(403, "forbidden", f"a patient's token cannot write {kind}")
 
 
-def sender_of(principal: Principal) -> Sender:
-    return Sender(principal.client_id, principal.organisation, EVERYTHING in principal.scopes)
+def sender_of(policies: Policies, principal: Principal) -> Sender:
+    seen = access.tied(policies, principal, "fhir.search")
+    return Sender(principal.client_id, principal.organisation, seen, principal.unguarded)
 
 
 async def _applied(
     kit: Kit, tx: Transaction, principal: Principal, prepared: Prepared, digest: bytes, base: str
 ) -> bytes:
-    sender = sender_of(principal)
+    sender = sender_of(kit.policy, principal)
     plan = await resolved(tx, prepared, sender, base)
     identity = kit.calls.client(IdentityClient)
     push = Push("fhir.transaction", digest, sender)

@@ -4,9 +4,9 @@ one event. What a resource says already is left as it stands.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from health import keys, patients, repository
@@ -14,13 +14,15 @@ from health.fhir import extract
 from health.fhir.entries import Entry
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.resolve import Plan, Sender
-from health.models import NOBODY, Person, Version
+from health.models import NOBODY, Person, Treating, Version
 from services.identity.client import IdentityClient
 from services.kit.canonical import leaf_hash, tree_root
 from services.kit.database import Transaction
 
 Status = Literal["201 Created", "200 OK"]
 EVENT = "health.records.accepted"
+TREATED_FOR = timedelta(days=365)
+"""How long after a visit, or the end of a stay, the organisation is still taken to treat the patient."""
 _AT_A_STRETCH = 200
 """Versions put together before the event loop gets its turn: 200 take some 5 ms."""
 
@@ -70,6 +72,8 @@ async def committed(
     links = await repository.keep(tx, kept) if kept else []
     if people:
         await repository.keep_people(tx, list(people.values()), now)
+    if treating := list(_treating(plan, versions, push.sender, now)):
+        await repository.keep_care(tx, treating)
     await _tell(tx, plan, push, kept, links, people)
     return _results(plan, versions, people)
 
@@ -142,8 +146,22 @@ def _version(
             for name, target in entry.references
         ],
         dates=[(key, low, high) for key, low, high in entry.dates],
+        special=entry.special,
         previous=previous,
     )
+
+
+def _treating(plan: Plan, versions: dict[int, Version], sender: Sender, now: datetime) -> Iterator[Treating]:
+    """Who treats whom, as the kept visits, episodes, requests and appointments say."""
+    for entry in plan.prepared.entries:
+        version = versions.get(entry.index)
+        if version is None or entry.treats is None or version.pt == NOBODY:
+            continue
+        # A date still to come makes the relation no longer than one of today.
+        last = min(now, extract.moment(entry.treated)) if entry.treated is not None else now
+        for named in entry.treats or [""]:
+            organisation = plan.final.get(named, named).partition("/")[2] or None
+            yield Treating(version.pk, version.pt, organisation, sender.organisation, last + TREATED_FOR)
 
 
 def _rewritten(plan: Plan, entry: Entry) -> str:

@@ -22,6 +22,10 @@ class Entry:
         occurred: when it happened, microseconds since 1970.
         uses: local references it holds.
         person: what it says about a person, where it is a Patient.
+        special: whether it is labelled as specially protected.
+        treats: where it says who treats the patient: the organisations as `Organization/id`; none where it
+            names none and its keeper does.
+        treated: until when it is known to have gone on, microseconds since 1970.
     """
 
     index: int
@@ -42,6 +46,9 @@ class Entry:
     occurred: int | None = None
     uses: list[str] = field(default_factory=list)
     person: dict[str, Any] | None = None
+    special: bool = False
+    treats: list[str] | None = None
+    treated: int | None = None
 
     @property
     def local(self) -> str:

@@ -154,6 +154,12 @@ def microseconds(at: datetime) -> int:
     return (at.astimezone(UTC).replace(tzinfo=None) - _EPOCH) // _MICROSECOND
 
 
+def moment(microseconds: int) -> datetime:
+    """The instant, as far as the calendar goes."""
+    bounded = min(max(microseconds, -62_135_596_800 * _SECOND), 253_402_300_799 * _SECOND)
+    return (_EPOCH + bounded * _MICROSECOND).replace(tzinfo=UTC)
+
+
 def target_of(reference: Any) -> str | None:
     """What a Reference points to, without a version; None for one by identifier only, or into itself."""
     written = reference.get("reference") if isinstance(reference, dict) else None

@@ -20,7 +20,7 @@ from health.fhir.paging import PARAMETER, Pages, Pairs
 from health.fhir.resolve import resolved
 from health.fhir.search import Handling, Search
 from health.fhir.workers import Workers
-from health.models import Reach
+from health.models import EVERYBODY, Reach
 from services.identity.client import IdentityClient
 from services.kit.app import Kit
 from services.kit.database import Connection, Row, Transaction
@@ -62,22 +62,35 @@ def check_type(kind: str) -> None:
 async def read(fhir: Fhir, principal: Principal, kind: str, id: str, version: int | None = None) -> Reply:
     """The current version, or a certain one."""
     check_type(kind)
-    reach = access.reach(principal, kind, "r")
-    # One statement needs no transaction around it.
-    async with fhir.kit.db.session() as db:
-        if version is None or reach.sector_id is not None:
-            row = await repository.read(db, reach, kind, id)
-            # Only the current version says whose it is: an earlier one may be about somebody else, as of a
-            # result that was filed under the wrong patient and put right.
-            if row is not None and version not in (None, row["version"]):
-                row = None
-        else:
-            row = await repository.vread(db, reach, kind, id, version)
+    reach = access.reach(fhir.kit.policy, principal, kind, "r")
+    row, shown = await _looked_up(fhir, reach, kind, id, version)
     if row is None:
+        reach = await access.with_consents(fhir.kit, principal, reach, "fhir.read", [f"{kind}/{id}"])
+        if reach.consented:
+            row, shown = await _looked_up(fhir, reach, kind, id, version)
+    if row is None:
+        await access.leave_refused(fhir.kit, principal, "fhir.read", kind, id)
+    if row is None or shown is None:
+        # The same answer for what is not there and for what is not this caller's to see.
         what = f"{kind}/{id}" if version is None else f"{kind}/{id}/_history/{version}"
         raise refused(404, "not-found", f"there is no {what} here for this caller")
-    _leave(fhir, principal, "fhir.read", [row], resource=f"{kind}/{id}")
-    return Reply(row["body"].encode(), headers=_version_headers(row["version"], row["ts"]))
+    await access.leave(fhir.kit, principal, "fhir.read", [row], resource=f"{kind}/{id}")
+    return Reply(shown["body"].encode(), headers=_version_headers(shown["version"], shown["ts"]))
+
+
+async def _looked_up(
+    fhir: Fhir, reach: Reach, kind: str, id: str, version: int | None
+) -> tuple[Row | None, Row | None]:
+    """The resource as the caller sees it now, and the version that may be shown."""
+    # One statement needs no transaction around it.
+    async with fhir.kit.db.session() as db:
+        row = await repository.read(db, reach, kind, id)
+        if row is None or version in (None, row["version"]):
+            return row, row
+        # Only the current version says whose it is: an earlier one may be about somebody else, as of a
+        # result that was filed under the wrong patient and put right. Its keeper has them all.
+        kept = reach.everybody or row["tie"] == "custodian"
+        return row, await repository.vread(db, row["pk"], version) if kept and version else None
 
 
 async def find(
@@ -89,7 +102,7 @@ async def find(
         posted: the parameters came in a body (`_search`), where a citizen number may stand.
     """
     check_type(kind)
-    reach = access.reach(principal, kind, "s")
+    reach = access.reach(fhir.kit.policy, principal, kind, "s")
     after, own = 0, f"{fhir.base}{kind}"
     if not posted and pairs:
         own += f"?{urlencode(pairs)}"
@@ -100,12 +113,13 @@ async def find(
     if asked.private and not posted:
         words = f"a citizen number must not stand in a URL: POST the search to {kind}/_search"
         raise refused(400, "security", words, "identifier")
+    reach = await access.with_consents(fhir.kit, principal, reach, "fhir.search", _patients(kind, pairs))
     async with fhir.kit.db.session() as db:
         if asked.count == 0:
             return await _counted(fhir, principal, db, reach, asked)
         rows = await repository.search(db, reach, asked.criteria, after=after, limit=asked.count + 1)
     page = rows[: asked.count]
-    _leave(fhir, principal, "fhir.search", page, resource=kind)
+    await access.leave(fhir.kit, principal, "fhir.search", page, resource=kind)
     following = fhir.pages.token(kind, pairs, page[-1]["pk"]) if len(rows) > len(page) else None
     return Reply(_searchset(fhir, kind, asked, page, own, following))
 
@@ -122,10 +136,10 @@ async def create(
 ) -> Reply:
     """Always makes a resource, unless `If-None-Exist` finds one."""
     check_type(kind)
-    access.reach(principal, kind, "c")  # before the work that checking a body is
+    access.reach(fhir.kit.policy, principal, kind, "c")  # before the work that checking a body is
     prepared = await fhir.workers.resource(raw, fhir.base, kind, None)
     prepared.entries[0].condition = if_none_exist
-    check_rights(principal, prepared.entries)
+    check_rights(fhir.kit.policy, principal, prepared.entries)
     async with fhir.kit.db.transaction(principal) as tx:
         if key is None:
             return await _written(fhir, tx, principal, prepared, raw, "fhir.create", wanted)
@@ -150,11 +164,11 @@ async def update(
 ) -> Reply:
     """A new version; a first one where there was none under this id."""
     check_type(kind)
-    access.reach(principal, kind, "u")
+    access.reach(fhir.kit.policy, principal, kind, "u")
     prepared = await fhir.workers.resource(raw, fhir.base, kind, id)
     prepared.entries[0].if_match = if_match
-    check_rights(principal, prepared.entries)
-    async with fhir.kit.db.transaction(principal) as tx:
+    check_rights(fhir.kit.policy, principal, prepared.entries)
+    async with access.told(fhir.kit, principal, "fhir.update"), fhir.kit.db.transaction(principal) as tx:
         return await _written(fhir, tx, principal, prepared, raw, "fhir.update", wanted)
 
 
@@ -167,7 +181,7 @@ async def _written(
     action: str,
     wanted: Return,
 ) -> Reply:
-    sender = sender_of(principal)
+    sender = sender_of(fhir.kit.policy, principal)
     plan = await resolved(tx, prepared, sender, fhir.base)
     push = Push(action, hashlib.sha256(raw).digest(), sender)
     identity = fhir.kit.calls.client(IdentityClient)
@@ -185,9 +199,16 @@ async def _returned(tx: Transaction, result: Result, wanted: Return) -> bytes:
     if wanted == "OperationOutcome":
         done = Issue("informational", f"{result.status}: {result.location}", severity="information")
         return outcome([result.issue or done])
-    row = await repository.read(tx, Reach(), result.type, result.id)
+    row = await repository.read(tx, EVERYBODY, result.type, result.id)
     assert row is not None, "what this transaction wrote it can read"
     return str(row["body"]).encode()
+
+
+def _patients(kind: str, pairs: Pairs) -> list[str]:
+    """The Patients a search names, as `Patient/id`."""
+    names = ("patient", "patient:Patient", *(["_id"] if kind == "Patient" else []))
+    said = [one for name, value in pairs if name in names for one in value.split(",")]
+    return [f"Patient/{one.rpartition('/')[2]}" for one in said]
 
 
 def _version_headers(version: int, ts: datetime) -> dict[str, str]:
@@ -197,22 +218,9 @@ def _version_headers(version: int, ts: datetime) -> dict[str, str]:
     }
 
 
-def _leave(fhir: Fhir, principal: Principal, action: str, rows: Sequence[Row], *, resource: str) -> None:
-    """One leaf for what is shown, naming everybody it is about."""
-    assert fhir.kit.leaves is not None
-    subjects = {row["sector_id"] for row in rows} - {None}
-    if len(subjects) > 1:
-        fhir.kit.leaves.add(
-            principal, action=action, records=len(rows), resource=resource, subjects=sorted(subjects)
-        )
-    else:
-        subject = next(iter(subjects), None)
-        fhir.kit.leaves.add(principal, action=action, records=len(rows), resource=resource, subject=subject)
-
-
 async def _counted(fhir: Fhir, principal: Principal, db: Connection, reach: Reach, asked: Search) -> Reply:
     number = await repository.count(db, reach, asked.criteria)
-    _leave(fhir, principal, "fhir.count", [], resource=asked.criteria.type)
+    await access.leave(fhir.kit, principal, "fhir.count", [], resource=asked.criteria.type)
     return Reply(orjson.dumps({"resourceType": "Bundle", "type": "searchset", "total": number}))
 
 

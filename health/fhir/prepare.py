@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from health import keys
-from health.fhir import extract, patient, references, text, validate
+from health.fhir import extract, patient, protection, references, text, validate
 from health.fhir.definitions import definitions
 from health.fhir.entries import Conditional, Entry, Prepared
 from health.fhir.outcome import Issue, Refusal, refused
@@ -228,6 +228,10 @@ def _settle(entry: Entry, tree: dict[str, Any], resolver: references.Resolver) -
     entry.dates = [list(row) for row in rows.dates]
     entry.patient = extract.patient_of(tree)
     entry.occurred = _occurred(tree)
+    entry.special = protection.is_special(tree)
+    entry.treats = protection.treating(tree)
+    if entry.treats is not None:
+        entry.treated = protection.treated_until(tree)
     if entry.type == "Patient":
         entry.person = patient.person_of(tree)
     entry.identifiers = [

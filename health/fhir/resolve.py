@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 
 from health import keys, repository
 from health.fhir import search
+from health.fhir.access import NotYoursError
 from health.fhir.entries import Conditional, Entry, Prepared
 from health.fhir.outcome import Issue, Refusal
-from health.models import Clause, Criteria, Dates, Found, Ids, References, Tokens, When
+from health.models import Clause, Criteria, Dates, Found, Ids, Reach, References, Tokens, When
 from services.kit.database import Connection, Row
-
-REGISTERS = frozenset({"HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole"})
-"""Types a hospital repeats in bundle after bundle: known again by identifier, among the sender's own."""
 
 SHOWN = 5
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
@@ -28,11 +26,13 @@ class Sender:
     """Who pushes.
 
     Attributes:
+        seen: what it may read: nothing else is found by its searches and references.
         unlimited: may change other organisations' resources too (conformance tools, --no-auth).
     """
 
     client: str
     organisation: str | None
+    seen: Reach
     unlimited: bool = False
 
     def owns(self, found: Found) -> bool:
@@ -102,7 +102,7 @@ async def resolved(db: Connection, prepared: Prepared, sender: Sender, base: str
     ]
     await _settle_conditions(db, plan, conditional, asked, sender)
     await _settle_registers(db, plan, sender)
-    await _settle_locals(db, plan)
+    await _settle_locals(db, plan, sender)
     await _settle_references(db, plan, references, sender)
     await _lock(db, plan, sender)
     return plan
@@ -152,16 +152,18 @@ def _several(query: str, found: Sequence[Found], path: str) -> Issue:
 
 
 async def _found(db: Connection, asked: Sequence[Criteria], sender: Sender) -> list[list[Found]]:
-    """What each search means: among the sender's own resources, else among everybody's.
+    """What each search means: among the sender's own resources, else among all it may read.
 
     Those by one token, nearly all, travel in one statement.
     """
     alone = {i: hash for i, criteria in enumerate(asked) if (hash := _only_token(criteria)) is not None}
-    known = await repository.known_by(db, set(alone.values()), client=sender.client) if alone else {}
+    known = (
+        await repository.known_by(db, sender.seen, set(alone.values()), client=sender.client) if alone else {}
+    )
     answers = [
         known.get(alone[i], [])
         if i in alone
-        else await repository.matching(db, criteria, client=sender.client, limit=SHOWN + 1)
+        else await repository.matching(db, sender.seen, criteria, client=sender.client, limit=SHOWN + 1)
         for i, criteria in enumerate(asked)
     ]
     return [[f for f in found if f.client == sender.client] or found for found in answers]
@@ -178,11 +180,12 @@ def _only_token(criteria: Criteria) -> int | None:
 
 
 async def _settle_registers(db: Connection, plan: Plan, sender: Sender) -> None:
-    """Organizations and the like that a bundle repeats from an earlier one of the same sender."""
+    """Organizations and the like that a bundle repeats from an earlier one of the same sender: a hospital
+    sends them in bundle after bundle, and they are known again by identifier, among its own."""
     entries = [
         entry
         for entry in plan.prepared.entries
-        if entry.type in REGISTERS
+        if entry.type in repository.REGISTERS
         and entry.method == "POST"
         and entry.condition is None
         and entry.identifiers
@@ -213,7 +216,7 @@ async def _settle_registers(db: Connection, plan: Plan, sender: Sender) -> None:
 
 
 async def _own(db: Connection, hashes: Iterable[int], sender: Sender) -> dict[int, list[Found]]:
-    known = await repository.known_by(db, hashes, client=sender.client)
+    known = await repository.known_by(db, sender.seen, hashes, client=sender.client)
     return {hash: [f for f in found if f.client == sender.client] for hash, found in known.items()}
 
 
@@ -226,24 +229,26 @@ def _check_twins(entry: Entry, earlier: Entry) -> None:
 # Updates by id, and references to what is stored
 
 
-async def _settle_locals(db: Connection, plan: Plan) -> None:
+async def _settle_locals(db: Connection, plan: Plan, sender: Sender) -> None:
     puts = [e for e in plan.prepared.entries if e.method == "PUT" and e.condition is None]
     outside = plan.prepared.outside
     if puts or outside:
-        found = await repository.located(db, {*outside, *(entry.local for entry in puts)})
+        found = await repository.located(db, sender.seen, {*outside, *(entry.local for entry in puts)})
         missing = [entry.local for entry in puts if entry.local not in found]
         if missing:
             await repository.reserve(db, [keys.key("id", local) for local in missing])
-            found |= await repository.located(db, missing)
-        for stored in found.values():
-            plan.know(stored)
+            found |= await repository.located(db, sender.seen, missing)
+        for stored, seen in found.values():
+            if seen:
+                plan.know(stored)
         for entry in puts:
             if entry.local in found:
-                plan.take(entry, found[entry.local], updated=True)
+                plan.take(entry, found[entry.local][0], updated=True)
+        # What the sender may not read is told like what is not there.
         _raise(
             Issue("not-found", f"{local} is neither in the store nor in what was sent", path)
             for local, paths in outside.items()
-            if local not in found
+            if not found.get(local, (None, False))[1]
             for path in paths
         )
 
@@ -257,8 +262,7 @@ async def _lock(db: Connection, plan: Plan, sender: Sender) -> None:
     for entry in plan.prepared.entries:
         stored = plan.stored.get(entry.index)
         if entry.index in plan.updated and stored is not None and not sender.owns(stored):
-            words = f"{stored.local} belongs to another organisation"
-            raise Refusal(403, [Issue("forbidden", words, entry.path)])
+            raise NotYoursError(stored, entry.path)
         if entry.if_match is not None:
             _check_version(entry, plan.locked[stored.pk]["version"] if stored is not None else None)
 

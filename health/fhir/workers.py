@@ -21,6 +21,8 @@ from health.fhir.worker_frame import LENGTH_BYTES, framed
 from services.kit.problems import unavailable
 
 IDLE_S = 60.0
+MOST_WAITING = 64
+"""Pushes that may wait for a place, each with its body in memory; the next is asked to come again."""
 LARGE_BYTES = 8 * 1024 * 1024
 """A worker that has held a larger push ends after it, and gives its memory back."""
 _ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,7 @@ class Workers:
         self._idle: list[_Worker] = []
         self._idle_s = idle_s
         self._closed = False
+        self._waiting = 0
 
     async def bundle(self, raw: bytes, base: str) -> Prepared:
         """A transaction Bundle, checked and cut; raises Refusal."""
@@ -58,8 +61,17 @@ class Workers:
             await self._idle.pop().end()
 
     async def _ask(self, header: Mapping[str, Any], body: bytes) -> Prepared:
-        async with self._places:
+        if self._waiting >= MOST_WAITING:
+            raise unavailable("too many pushes are being validated; nothing was applied, try again shortly")
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        try:
             answer = await self._answer_of_two(header, body)
+        finally:
+            self._places.release()
         if refused := answer.get("refused"):
             raise Refusal(refused["status"], [Issue(**issue) for issue in refused["issues"]])
         return loaded(answer["prepared"])

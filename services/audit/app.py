@@ -1,26 +1,37 @@
 """The doors of the audit log: heads, keys and proofs for anybody, leaves for auditors."""
 
+from datetime import date
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Response
 
-from services.audit import log, proofs, repository
+from services.audit import log, proofs, repository, usages
 from services.audit.heads import HeadSigner
 from services.audit.sequencer import sequence
 from services.audit.shapes import (
     ConsistencyProof,
+    DailyHeadPage,
     Head,
     HeadPage,
     InclusionProof,
     Keys,
     LeafPage,
     StrayPage,
+    TilePage,
+    UsagePage,
+    UsagePeriod,
+    UsagesRequest,
 )
-from services.kit.app import KitDep, Read, Router, service
-from services.kit.principals import Principal, allowed
+from services.kit.app import KitDep, Read, Router, permitted, service
+from services.kit.policy import Resource
+from services.kit.principals import Principal
 
 router = Router(prefix="/audit", tags=["audit"])
-Auditor = Annotated[Principal, allowed("audit:read")]
+LOG = Resource("Audit::Log", id="leaves")
+USAGES = Resource("Audit::Usage", id="usages")
+Auditor = Annotated[Principal, permitted("audit.leaves.read", LOG, "audit:read")]
+Verifier = Annotated[Principal, permitted("audit.strays.read", LOG, "audit:read")]
+Exchange = Annotated[Principal, permitted("usages.read", USAGES, "audit:usages:read", kinds=("service",))]
 Size = Annotated[int, Query(ge=0, description="Number of leaves of a signed head")]
 
 
@@ -40,7 +51,17 @@ async def heads(
     return await log.heads(connection, after=after, limit=limit)
 
 
-@router.get("/leaves")
+@router.get("/heads/daily")
+async def daily_heads(
+    connection: Read,
+    after: date | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 400,
+) -> DailyHeadPage:
+    """One signed head a day, those behind the day `after`: what to keep elsewhere, and compare later."""
+    return await log.daily_heads(connection, after=after, limit=limit)
+
+
+@router.get("/leaves", response_model=LeafPage)
 async def leaves(
     connection: Read,
     kit: KitDep,
@@ -48,22 +69,43 @@ async def leaves(
     after: Annotated[int, Query(ge=-1)] = -1,
     size: Size | None = None,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
-) -> LeafPage:
+) -> Response:
     """Leaves by index, those beyond `after` in the tree of `size` (the newest head's by default)."""
-    page = await log.leaves(connection, after=after, size=size, limit=limit)
+    page, records = await log.leaves(connection, after=after, size=size, limit=limit)
     assert kit.leaves is not None
-    await kit.leaves.write(
-        who, action="audit.leaves.read", records=len(page.leaves), resource=f"after {after}"
-    )
-    return page
+    await kit.leaves.write(who, action="audit.leaves.read", records=records, resource=f"after {after}")
+    return Response(page, media_type="application/json")
+
+
+@router.get("/tiles")
+async def tiles(
+    connection: Read,
+    _who: Verifier,
+    after: Annotated[str, Query(pattern=r"^[0-7]/-?[0-9]{1,15}$")] = "0/-1",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> TilePage:
+    """Tiles by `level/number`, those behind `after`."""
+    return await log.tiles(connection, after=after, limit=limit)
 
 
 @router.get("/strays")
 async def strays(
-    connection: Read, _who: Auditor, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    connection: Read, _who: Verifier, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> StrayPage:
-    """Leaves that were put in at a source behind the log's back."""
+    """Rows that were put in, taken out or changed behind the log's back, where the leaves do not show it."""
     return await log.strays(connection, limit=limit)
+
+
+@router.post("/usages")
+async def find_usages(connection: Read, body: UsagesRequest, _who: Exchange) -> UsagePage:
+    """Who had to do with a person's data; for the exchange, which knows whose list may be shown to whom."""
+    return await usages.find(connection, body)
+
+
+@router.get("/usages/period")
+async def usage_period(connection: Read) -> UsagePeriod:
+    """Since when accesses are on record."""
+    return UsagePeriod(since=await repository.first_access(connection))
 
 
 @router.get("/proofs/inclusion")

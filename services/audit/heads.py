@@ -18,12 +18,17 @@ TYPE = "huimin-head+jws"
 
 @dataclass(frozen=True, slots=True)
 class SignedHead:
-    """What a head says once its signature is checked."""
+    """What a head says once its signature is checked.
+
+    Attributes:
+        previous: size of the head signed before it, so that none can be taken out; None for the first.
+    """
 
     log: str
     size: int
     root: bytes
     at: datetime
+    previous: int | None = None
 
 
 class HeadSigner:
@@ -42,9 +47,16 @@ class HeadSigner:
     def of(cls, settings: Settings) -> "HeadSigner":
         return cls(p256_key(settings.secret_for("audit", "head")), settings.issuer)
 
-    def sign(self, size: int, root: bytes, at: datetime) -> str:
+    def sign(self, head: SignedHead) -> str:
         """The head as a compact JWS over its canonical form."""
-        said = {"log": self.log, "size": size, "root": root.hex(), "at": at.astimezone(UTC).isoformat()}
+        said: dict[str, Any] = {
+            "log": head.log,
+            "size": head.size,
+            "root": head.root.hex(),
+            "at": head.at.astimezone(UTC).isoformat(),
+        }
+        if head.previous is not None:
+            said["previous"] = head.previous
         header = {"alg": "ES256", "kid": self._key.kid, "typ": TYPE}
         return jws.serialize_compact(header, canonical(said), self._key)
 
@@ -68,7 +80,11 @@ def check_head(compact: str, keys: dict[str, Any]) -> SignedHead:
         found = jws.deserialize_compact(compact, KeySet.import_key_set(keys), algorithms=["ES256"])  # type: ignore[arg-type]
         said = orjson.loads(found.payload)
         return SignedHead(
-            said["log"], int(said["size"]), bytes.fromhex(said["root"]), datetime.fromisoformat(said["at"])
+            said["log"],
+            int(said["size"]),
+            bytes.fromhex(said["root"]),
+            datetime.fromisoformat(said["at"]),
+            said.get("previous"),
         )
     except (JoseError, ValueError, KeyError, TypeError) as error:
         raise ForgedHeadError(f"{type(error).__name__}: {error}") from error

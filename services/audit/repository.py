@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from services.audit.tree import TILE, Growing, Tile
+from services.audit.tree import TILE, Growing, Tile, hashes_in
 from services.kit.database import Connection, Row, Transaction
 
 BEGINNING = "1:1:"
@@ -22,6 +22,10 @@ class SourceState:
     target: str | None = None
     xid: int = 0
     seq: int = 0
+
+
+class AlteredLogError(Exception):
+    """The log's own tables contradict each other; somebody has to look before it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +105,45 @@ async def not_in_tree(db: Connection, source: str, rows: Sequence[Row]) -> list[
     return [row for row in rows if row["seq"] not in seqs]
 
 
-async def bodies(db: Connection, source: str, seqs: Sequence[int]) -> dict[int, str]:
-    """What stands in a source's leaves now."""
-    rows = await db.fetch(f'select seq, body from "{source}".leaf where seq = any($1::bigint[])', seqs)
-    return {row["seq"]: row["body"] for row in rows}
+async def at_source(db: Connection, source: str, seqs: Sequence[int]) -> list[Row]:
+    """What stands in a source's leaves now: seq, at, subject, body, hash."""
+    return await db.fetch(
+        f'select seq, at, subject, body, hash from "{source}".leaf where seq = any($1::bigint[])', seqs
+    )
 
 
 async def strays(db: Connection, source: SourceState, limit: int) -> list[int]:
-    """Leaves that should be in the tree by now and are not: put in behind the sequencer's back."""
+    """Leaves that are not in the tree and should be by now, or never would be: put in behind its back."""
     rows = await db.fetch(
         f"""select seq from "{source.name}".leaf
-            where pg_visible_in_snapshot(xid, $1::text::pg_snapshot) and not exists (
-                select from tree_leaf where source = $2 and source_seq = leaf.seq)
+            where (pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+                    or xid >= pg_snapshot_xmax(pg_current_snapshot()))
+                and not exists (select from tree_leaf where source = $2 and source_seq = leaf.seq)
             order by seq limit $3""",
         source.done,
         source.name,
         limit,
     )
     return [row["seq"] for row in rows]
+
+
+async def newest_seq(db: Connection, source: str) -> int:
+    return int(await db.fetchval(f'select coalesce(max(seq), 0) from "{source}".leaf'))
+
+
+async def bulk_leaves(db: Connection, source: str, after: int, up_to: int) -> list[Row]:
+    """Leaves that name their persons by a Merkle root, or have persons: seq, body, members."""
+    return await db.fetch(
+        f"""with member as (
+                select leaf_seq, array_agg(subject) as subjects from "{source}".leaf_member
+                where leaf_seq > $1 and leaf_seq <= $2 group by leaf_seq)
+            select coalesce(leaf.seq, leaf_seq) as seq, leaf.body, coalesce(subjects, '{{}}') as subjects
+            from (select seq, body from "{source}".leaf
+                  where seq > $1 and seq <= $2 and position('"subjects_root"' in body) > 0) leaf
+            full join member on leaf_seq = leaf.seq order by 1""",
+        after,
+        up_to,
+    )
 
 
 async def unsequenced(db: Connection, source: str, *, after: int, limit: int) -> list[Row]:
@@ -160,49 +185,65 @@ async def size(db: Connection) -> int:
 
 
 async def right_edge(db: Connection) -> Growing:
-    """What the sequencer goes on from."""
+    """What the sequencer goes on from.
+
+    Raises:
+        AlteredLogError: the tiles do not have what the leaves say; nothing is built on that.
+    """
     count = await size(db)
-    edges = [await _leaf_tile(db, count // TILE)] if count % TILE else [[]]
-    level = 1
-    while count >> (8 * level):
-        inside = (count >> (8 * level)) % TILE
-        number = (count >> (8 * level)) // TILE
+    edges: list[list[bytes]] = []
+    level = 0
+    while not level or count >> (8 * level):
+        number, inside = divmod(count >> (8 * level), TILE)
         tile = await tiles(db, [Tile(level, number)]) if inside else {}
-        edges.append(list(tile[Tile(level, number)]) if inside else [])
+        edges.append(tile.get(Tile(level, number), [])[:inside])
+        if len(edges[-1]) < inside:
+            raise AlteredLogError(
+                f"of {count} leaves, tile {level}/{number} has not {inside} but {len(edges[-1])}"
+            )
         level += 1
     return Growing(count, edges)
 
 
-async def _leaf_tile(db: Connection, number: int) -> list[bytes]:
-    rows = await db.fetch(
-        "select hash from tree_leaf where index >= $1 and index < $2 order by index",
-        number * TILE,
-        (number + 1) * TILE,
-    )
-    return [row["hash"] for row in rows]
-
-
 async def tiles(db: Connection, wanted: Iterable[Tile]) -> dict[Tile, list[bytes]]:
-    """The hashes in these tiles; those of level 0 are the leaves' own."""
-    found: dict[Tile, list[bytes]] = {}
-    above: list[Tile] = []
-    for tile in set(wanted):
-        if tile.level:
-            above.append(tile)
-        else:
-            found[tile] = await _leaf_tile(db, tile.number)
-    if above:
-        rows = await db.fetch(
-            """select level, number, hashes from tile
-               where (level, number) in (select * from unnest($1::smallint[], $2::bigint[]))""",
-            [tile.level for tile in above],
-            [tile.number for tile in above],
-        )
-        for row in rows:
-            whole = row["hashes"]
-            hashes = [whole[at : at + 32] for at in range(0, len(whole), 32)]
-            found[Tile(row["level"], row["number"])] = hashes
-    return found
+    """The hashes in these tiles."""
+    asked = set(wanted)
+    rows = await db.fetch(
+        """select level, number, hashes from tile
+           where (level, number) in (select * from unnest($1::smallint[], $2::bigint[]))""",
+        [tile.level for tile in asked],
+        [tile.number for tile in asked],
+    )
+    return {Tile(row["level"], row["number"]): hashes_in(row["hashes"]) for row in rows}
+
+
+async def tiles_after(db: Connection, after: Tile, limit: int) -> list[Row]:
+    """Tiles by level and number: level, number, hashes."""
+    return await db.fetch(
+        """select level, number, hashes from tile where (level, number) > ($1, $2)
+           order by level, number limit $3""",
+        after.level,
+        after.number,
+        limit,
+    )
+
+
+async def leaf_tiles(db: Connection, first: int, last: int) -> list[Row]:
+    """The tiles of level 0 over these leaves: number, hashes."""
+    return await db.fetch(
+        """select number, hashes from tile where level = 0 and number between $1 and $2 order by number""",
+        first // TILE,
+        last // TILE,
+    )
+
+
+async def stray_tiles(db: Connection, size: int) -> list[Tile]:
+    """Tiles beyond the end of a tree of that size."""
+    rows = await db.fetch(
+        "select level, number from tile where level > 6 or number > ($1::bigint - 1) >> (8 * (level + 1))",
+        size,
+    )
+    return [Tile(row["level"], row["number"]) for row in rows]
 
 
 async def append(
@@ -263,6 +304,26 @@ async def head_of(db: Connection, size: int) -> HeadRow | None:
     return found[0] if found else None
 
 
+async def daily_heads(db: Connection, after: date, limit: int) -> list[tuple[date, HeadRow]]:
+    """The last head of each day (UTC) behind the given one, oldest first; of today the newest so far."""
+    rows = await db.fetch(
+        """with recursive day (day) as (
+               (select (at at time zone 'UTC')::date from head where at >= ($1::date + 1) at time zone 'UTC'
+                order by at limit 1)
+               union all
+               select (select (at at time zone 'UTC')::date from head
+                       where at >= (day + 1) at time zone 'UTC' order by at limit 1)
+               from day where day is not null)
+           select day, last.size, last.root, last.at, last.jws from day cross join lateral (
+               select size, root, at, jws from head where at < (day + 1) at time zone 'UTC'
+               order by at desc, size desc limit 1) last
+           where day is not null limit $2""",
+        after,
+        limit,
+    )
+    return [(day, HeadRow(*row)) for day, *row in rows]
+
+
 async def heads_after(db: Connection, size: int, limit: int) -> list[HeadRow]:
     return await _heads(db, "where size > $1 order by size limit $2", size, limit)
 
@@ -272,6 +333,84 @@ async def _heads(db: Connection, which: str, *values: Any) -> list[HeadRow]:
         HeadRow(**dict(row))
         for row in await db.fetch(f"select size, root, at, jws from head {which}", *values)
     ]
+
+
+# --- whose data it was -------------------------------------------------------------------------------
+
+_HITS = """
+select {place} as place, leaf.seq, leaf.at, leaf.body like '%"hidden":%' as hidden,
+       leaf.body like '%"purpose":"own_records"%' as own
+from "{schema}".leaf where leaf.subject = any(${ids}::text[]) and leaf.at between $1 and $2
+union all
+select {place}, leaf.seq, leaf.at, leaf.body like '%"hidden":%', leaf.body like '%"purpose":"own_records"%'
+from (select distinct leaf_seq from "{schema}".leaf_member where subject = any(${ids}::text[])) member
+    join "{schema}".leaf on leaf.seq = leaf_seq
+where leaf.at between $1 and $2 and (leaf.subject = any(${ids}::text[])) is not true"""
+
+_USAGES = """
+with hit as ({hits}),
+head as (select least($3::bigint, (select max(size) from head)) as size),
+placed as materialized (
+    select hit.*, tree_leaf.index from hit join tree_leaf
+        on tree_leaf.source = (array[{names}])[hit.place] and tree_leaf.source_seq = hit.seq
+    where tree_leaf.index < (select size from head) and ($4 or hit.own is false)
+),
+counted as (
+    select count(*) filter (where not hidden) as total, count(*) filter (where hidden) as hidden from placed
+),
+page as (
+    select place, seq, index, at from placed
+    where not hidden and (at, index) < ($5::timestamptz, $6::bigint)
+        and ($7::bigint is null or index = $7)
+    order by at desc, index desc offset $8 limit $9
+)
+select head.size, counted.total, counted.hidden, page.index, page.at,
+       case page.place {bodies} end as body
+from head cross join counted left join page on true order by page.at desc, page.index desc"""
+_BODY = """when {place} then (select body from "{schema}".leaf where seq = page.seq)"""
+
+
+async def usages(
+    db: Connection,
+    subjects: Mapping[str, Sequence[str]],
+    *,
+    since: datetime,
+    until: datetime,
+    size: int | None,
+    own: bool,
+    before: tuple[datetime, int],
+    index: int | None,
+    offset: int,
+    limit: int,
+) -> list[Row]:
+    """The leaves about a person, newest first, in one statement over the services' leaf tables.
+
+    What is hidden is counted alone. There is always a row: an empty page's has the totals and no index. A
+    key stands in a leaf's body nowhere but as a key, since quotes inside its values are escaped.
+
+    Args:
+        subjects: the person's ids by service; the services are those of `leaf_tables`.
+        size: of the tree that is looked at; the newest head's when it is None or larger.
+        before: time and leaf index that the page begins below.
+    """
+    names = sorted(subjects)
+    hits = [_HITS.format(place=n, schema=name, ids=9 + n) for n, name in enumerate(names, 1)]
+    bodies = [_BODY.format(place=n, schema=name) for n, name in enumerate(names, 1)]
+    sql = _USAGES.format(
+        hits=" union all ".join(hits),
+        names=", ".join(f"'{name}'" for name in names),
+        bodies=" ".join(bodies),
+    )
+    ids = [list(subjects[name]) for name in names]
+    return await db.fetch(sql, since, until, size, own, *before, index, offset, limit, *ids)
+
+
+async def first_access(db: Connection) -> datetime | None:
+    """When the first accesses on record were: the tree takes leaves in within a second of their commit."""
+    found: datetime | None = await db.fetchval(
+        "select min(at) from (select at from tree_leaf order by index limit 1000) as first"
+    )
+    return found
 
 
 async def counts(db: Connection) -> dict[str, int]:

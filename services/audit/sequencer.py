@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.audit import repository
-from services.audit.heads import HeadSigner
+from services.audit.heads import HeadSigner, SignedHead
 from services.audit.repository import BEGINNING, HeadRow, SourceState
 from services.audit.tree import Growing, leaf_hash
 from services.kit import telemetry
@@ -107,11 +107,9 @@ class Sequencer:
         return found
 
     async def _sign(self, tx: Transaction) -> None:
-        at = datetime.now(UTC)
-        root = self._tree.root()
-        await repository.keep_head(
-            tx, HeadRow(self._tree.size, root, at, self._signer.sign(self._tree.size, root, at))
-        )
+        previous = self._head_size if self._head_size >= 0 else None
+        head = SignedHead(self._signer.log, self._tree.size, self._tree.root(), datetime.now(UTC), previous)
+        await repository.keep_head(tx, HeadRow(head.size, head.root, head.at, self._signer.sign(head)))
         self._head_size = self._tree.size
         self._head_at = time.monotonic()
 

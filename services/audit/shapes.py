@@ -1,9 +1,9 @@
 """What goes over the wire at the audit's doors. Hashes are hexadecimal."""
 
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 
 class Head(BaseModel):
@@ -22,12 +22,26 @@ class HeadPage(BaseModel):
     next: int | None
 
 
+class DailyHead(Head):
+    """The last head of a day (UTC); of today the newest so far."""
+
+    day: date
+
+
+class DailyHeadPage(BaseModel):
+    """Heads by day; `next` is the `after` of the following page."""
+
+    heads: list[DailyHead]
+    next: date | None
+
+
 class Leaf(BaseModel):
     """An access leaf at its place in the tree.
 
     Attributes:
         hash: as it went into the tree.
         body: as it stands at its source now (RFC 8785 JSON); null when it is not there any more.
+        beside: columns beside the body that do not say what it says.
     """
 
     index: int
@@ -36,22 +50,45 @@ class Leaf(BaseModel):
     at: datetime
     hash: str
     body: str | None
+    beside: list[str] = []
+
+
+class Tile(BaseModel):
+    """Hashes of 256 leaves (level 0), or roots of 256 subtrees over 256**level leaves each."""
+
+    level: int
+    number: int
+    hashes: str
+
+
+class TilePage(BaseModel):
+    """Tiles by level and number; `next` is the `after` of the following page."""
+
+    tiles: list[Tile]
+    next: str | None
 
 
 class LeafPage(BaseModel):
+    """Leaves by index, and the tiles of level 0 over them."""
+
     leaves: list[Leaf]
+    tiles: list[Tile]
     next: int | None
 
 
 class Stray(BaseModel):
-    """A leaf at a source that should be in the tree and is not."""
+    """A row that stands where the log has none, or does not say what its leaf says; `what` tells."""
 
     source: str
     seq: int
+    what: str
 
 
 class StrayPage(BaseModel):
+    """`size` is the number of leaves in the tree now, whether a head is signed over them yet or not."""
+
     strays: list[Stray]
+    size: int
 
 
 class InclusionProof(BaseModel):
@@ -75,3 +112,77 @@ class Keys(BaseModel):
     """JWK set."""
 
     keys: list[dict[str, Any]]
+
+
+USAGES_LIMIT = 10_000
+SectorId = Annotated[str, Field(pattern=r"^h1_[A-Z2-7]{26}$")]
+
+
+class UsagesRequest(BaseModel):
+    """Whose usages are asked for: one person, by the ids each service knows them under.
+
+    Attributes:
+        subjects: by service, all ids that the person has had there.
+        since, until: bounds of the access's own time, both included; `from` on the wire.
+        own: whether accesses for the person's own reading (purpose own_records) are among them.
+        index: that one leaf, if it is among the person's.
+        after: where the page before ended; it keeps to the tree as it was at the first page.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    subjects: Annotated[dict[str, Annotated[list[SectorId], Field(max_length=50)]], Field(max_length=20)]
+    since: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    until: AwareDatetime | None = None
+    own: bool = True
+    index: Annotated[int, Field(ge=0)] | None = None
+    after: Annotated[str, Field(max_length=500)] | None = None
+    offset: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Field(ge=0, le=USAGES_LIMIT)] = 1000
+
+
+class Usage(BaseModel):
+    """One access to a person's data, as its leaf says it.
+
+    Attributes:
+        index: of the leaf in the tree, for `/audit/proofs/inclusion`.
+        service: which service's data.
+        client, actor: who asked: the client, and the person or account behind it.
+    """
+
+    index: int
+    at: datetime
+    service: str
+    action: str
+    organisation: str | None = None
+    client: str | None = None
+    actor: str | None = None
+    system: str | None = None
+    purpose: str | None = None
+    legal_basis: str | None = None
+    relation: str | None = None
+    reason: str | None = None
+    outcome: Literal["permitted", "refused"] = "permitted"
+    records: int = 1
+    agreement: str | None = None
+    resource: str | None = None
+
+
+class UsagePage(BaseModel):
+    """Newest first.
+
+    Attributes:
+        total: how many there are in all, whatever page this is; without the hidden ones.
+        hidden: how many are not shown because a recorded right hides them.
+    """
+
+    items: list[Usage]
+    total: int
+    hidden: int
+    next: str | None = None
+
+
+class UsagePeriod(BaseModel):
+    """Since when accesses are on record; null before the first."""
+
+    since: datetime | None

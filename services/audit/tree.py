@@ -1,8 +1,8 @@
 """The Merkle tree of RFC 6962 section 2, kept so that appending and proving touch O(log n) hashes.
 
 Complete subtrees of 256, 65,536 … leaves never change. Their roots are kept in tiles of 256: tile `i` of
-level L holds the roots of the subtrees over 256**L leaves each, numbers 256 i to 256 i + 255. Level 0 are the
-leaves themselves. Any node of a proof lies within one tile, or is put together from one.
+level L holds the roots of the subtrees over 256**L leaves each, numbers 256 i to 256 i + 255. Level 0 repeats
+the leaves' own hashes. Any node of a proof lies within one tile, or is put together from one.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ __all__ = [
     "Range",
     "Tile",
     "consistency_plan",
+    "hashes_in",
     "includes",
     "inclusion_plan",
     "is_continued_by",
@@ -55,38 +56,43 @@ class Tile(NamedTuple):
     number: int
 
 
+def hashes_in(tile: bytes) -> list[bytes]:
+    return [tile[at : at + 32] for at in range(0, len(tile), 32)]
+
+
 @dataclass
 class Growing:
     """The right edge of the tree: of each level the last, incomplete tile.
 
     Attributes:
         size: number of leaves.
-        edges: per level, the hashes in the incomplete tile; none at all for a level not reached.
+        edges: per level, the hashes in the incomplete tile; nothing for a level not reached.
     """
 
     size: int = 0
     edges: list[list[bytes]] = field(default_factory=lambda: [[]])
 
     def append(self, hashes: Iterable[bytes]) -> dict[Tile, bytes]:
-        """Adds leaves; returns the tiles above the leaves that are new or longer than before."""
+        """Adds leaves; returns the tiles that are new or longer than before."""
         changed: dict[Tile, bytes] = {}
-        for found in hashes:
-            self.size += 1
-            self._put(0, found, changed)
+        waiting = list(hashes)
+        place = 0
+        while place < len(waiting):
+            part = waiting[place : place + TILE - len(self.edges[0])]
+            place += len(part)
+            self.size += len(part)
+            self._put(0, part, changed)
         return changed
 
-    def _put(self, level: int, found: bytes, changed: dict[Tile, bytes]) -> None:
-        if level == len(self.edges):
-            self.edges.append([])
+    def _put(self, level: int, part: list[bytes], changed: dict[Tile, bytes]) -> None:
         edge = self.edges[level]
-        edge.append(found)
-        if level:
-            number = ((self.size >> (TILE_HEIGHT * level)) - 1) >> TILE_HEIGHT
-            changed[Tile(level, number)] = b"".join(edge)
+        edge += part
+        changed[Tile(level, ((self.size >> (TILE_HEIGHT * level)) - 1) >> TILE_HEIGHT)] = b"".join(edge)
         if len(edge) == TILE:
-            above = tree_root(edge)
             self.edges[level] = []
-            self._put(level + 1, above, changed)
+            if level + 1 == len(self.edges):
+                self.edges.append([])
+            self._put(level + 1, [tree_root(edge)], changed)
 
     def root(self) -> bytes:
         """The tree's root (the Merkle tree hash of RFC 6962 section 2.1)."""

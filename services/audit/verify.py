@@ -1,188 +1,186 @@
-"""The verifier: `./run verify` checks the log of the running suite, `--log FILE` a copy of it, offline.
+"""`./run verify` checks the log of the running suite; `--log FILE` a copy of it, with nothing but the file.
 
-A copy is NDJSON: a line with the keys, a line for each signed head, a line for each leaf in the tree's order
-(`./run verify --export FILE` writes it). Checked in one pass, with O(log n) memory for the tree:
+A copy (`--export FILE`) is NDJSON: a line with the keys, a line for each signed head, then the leaves in the
+tree's order, each 256 after their tile, the upper tiles, what stood at the sources and not in the tree, and
+the heads signed meanwhile.
 
-1. every head is signed by one of the keys, and says what it is listed as;
-2. every leaf's body has the hash that went into the tree: one that was altered or deleted is named;
-3. the tree over all leaves has the root that was signed, at every head's size: where bodies and hashes were
-   altered together, the leaves between the last head that holds and the first that does not are named;
-4. no service has leaves that were put in behind the log's back (running suite only).
+`--keep FILE` writes one head a day and the newest, to be kept where nobody who can change the log can change
+them; `--head FILE` compares with such a file, or with heads (JWS) one a line. It is the only way to see that
+the end of a log was cut off whole, or that all of it was made anew.
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
 import orjson
 
 from services.audit.client import AuditClient
-from services.audit.heads import ForgedHeadError, check_head
-from services.audit.tree import EMPTY_ROOT, Growing
-from services.kit import telemetry
+from services.audit.shapes import Head
+from services.audit.verifier import Json, Report, Verifier
 from services.kit.calls import DomainError
-from services.kit.canonical import leaf_hash
 
-FAULTS_KEPT = 1000
+T = TypeVar("T")
+HEAD_WITHIN_S = 5.0
+"""A head is signed each second; leaves that have none after so long stand outside the log."""
 
 
-@dataclass
-class Report:
-    """What the verifier found; each fault names the leaf or the head."""
+class _Reader:
+    """Takes the lines of a copy to a verifier; heads kept elsewhere are compared with the log's own."""
 
-    leaves: int = 0
-    heads: int = 0
-    root: bytes = EMPTY_ROOT
-    faults: list[str] = field(default_factory=list)
+    def __init__(self, kept: Iterable[Json] = ()) -> None:
+        self._kept = list(kept)
+        self._verifier: Verifier | None = None
+
+    def take(self, entry: Json) -> None:
+        kind = entry["kind"]
+        if kind == "keys":
+            self._verifier = Verifier({"keys": entry["keys"]})
+            return
+        verifier = self.verifier
+        if kind != "head" and self._kept:
+            self._compare_kept()
+        match kind:
+            case "leaf":
+                verifier.leaf(entry)
+            case "head":
+                verifier.head(entry)
+            case "later":
+                verifier.later_head(entry)
+            case "tile":
+                verifier.tile(entry["level"], entry["number"], bytes.fromhex(entry["hashes"]))
+            case "stray":
+                verifier.report.fault(f"{entry['source']} {entry['seq']}: {entry['what']}")
+            case _:
+                raise ValueError(f"a line of kind {kind!r}")
 
     @property
-    def ok(self) -> bool:
-        return not self.faults
+    def verifier(self) -> Verifier:
+        if self._verifier is None:
+            raise ValueError("the keys come first")
+        return self._verifier
 
-    def fault(self, text: str) -> None:
-        if len(self.faults) < FAULTS_KEPT:
-            self.faults.append(text)
-
-
-class Verifier:
-    """Takes heads, then leaves in the tree's order; `finish` gives the report."""
-
-    def __init__(self, keys: dict[str, Any]) -> None:
-        self._keys = keys
-        self._signed: dict[int, bytes] = {}
-        self._tree = Growing()
-        self._held = 0
-        self._broken = False
-        self._report = Report()
-
-    def head(self, head: dict[str, Any]) -> None:
-        """A head as listed: its signature must hold and say the same."""
-        self._report.heads += 1
-        size, root = int(head["size"]), str(head["root"])
-        try:
-            said = check_head(head["jws"], self._keys)
-        except ForgedHeadError as error:
-            self._report.fault(f"head of size {size}: forged ({error})")
-            return
-        if (said.size, said.root.hex()) != (size, root):
-            self._report.fault(
-                f"head of size {size}: what was signed is size {said.size}, root {said.root.hex()}"
-            )
-        self._signed[said.size] = said.root
-
-    def leaf(self, leaf: dict[str, Any]) -> None:
-        """The next leaf of the tree."""
-        index, expected = int(leaf["index"]), self._tree.size
-        name = f"leaf {index} ({leaf['source']} {leaf['seq']})"
-        if index < expected:
-            self._report.fault(f"{name}: inserted; there is a leaf {index} already")
-            return
-        if index > expected:
-            missing = f"leaf {expected}" if index == expected + 1 else f"leaves {expected} to {index - 1}"
-            self._report.fault(f"{missing}: deleted from the copy")
-        kept = bytes.fromhex(leaf["hash"])
-        body = leaf["body"]
-        if body is None:
-            self._report.fault(f"{name}: deleted at its source")
-        elif leaf_hash(body.encode()) != kept:
-            self._report.fault(f"{name}: altered; it now reads {telemetry.mask(body[:300])}")
-        # A hole keeps its place, so that the leaves after it are still told apart.
-        self._tree.append([kept] * (index - expected + 1))
-        self._compare()
-
-    def _compare(self) -> None:
-        size = self._tree.size
-        signed = self._signed.get(size)
-        if signed is None or self._broken:
-            return
-        if self._tree.root() == signed:
-            self._held = size
-            return
-        # What comes after a break cannot hold either; the first one is the one that says something.
-        self._broken = True
-        self._report.fault(
-            f"leaves {self._held} to {size - 1}: the tree over them is not the one that was signed (the head "
-            f"of size {self._held} still holds, the head of size {size} does not)"
-        )
+    def _compare_kept(self) -> None:
+        kept, self._kept = self._kept, []
+        keys: Json | None = None
+        for entry in kept:
+            if entry["kind"] == "keys":
+                keys = {"keys": entry["keys"]}
+            else:
+                self.verifier.kept_head(entry["jws"], keys)
 
     def finish(self) -> Report:
-        """The report, once all leaves were given."""
-        size = self._tree.size
-        beyond = min((signed for signed in self._signed if signed > size), default=None)
-        if beyond is not None:
-            self._report.fault(
-                f"leaves {size} to {beyond - 1}: deleted from the end; a head of size {beyond} was signed"
-            )
-        self._report.leaves = size
-        self._report.root = self._tree.root()
-        return self._report
+        self._compare_kept()
+        return self.verifier.finish()
 
 
-def verify_log(path: Path) -> Report:
+def verify_log(path: Path, kept: Iterable[Json] = ()) -> Report:
     """Checks a copy of the log with nothing but the file.
 
     Raises:
         ValueError: the file is not such a copy; says at which line.
     """
-    verifier: Verifier | None = None
+    reader = _Reader(kept)
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                entry = orjson.loads(line)
-                verifier = _taken(verifier, entry["kind"], entry)
+                reader.take(orjson.loads(line))
             except (KeyError, TypeError, ValueError) as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise ValueError(f"{path}, line {number}: not a copy of the log ({reason})") from error
-    if verifier is None:
-        raise ValueError(f"{path} is empty")
-    return verifier.finish()
+    try:
+        return reader.finish()
+    except ValueError as error:
+        raise ValueError(f"{path} is empty: {error}") from error
 
 
-def _taken(verifier: Verifier | None, kind: str, entry: dict[str, Any]) -> Verifier:
-    if kind == "keys":
-        return Verifier({"keys": entry["keys"]})
-    if verifier is None:
-        raise ValueError("the keys come first")
-    match kind:
-        case "head":
-            verifier.head(entry)
-        case "leaf":
-            verifier.leaf(entry)
-        case _:
-            raise ValueError(f"a line of kind {kind!r}")
-    return verifier
+async def verify_suite(
+    client: AuditClient, copy: BinaryIO | None = None, kept: Iterable[Json] = ()
+) -> Report:
+    """Checks a running suite's log; what was read goes to `copy` as well."""
+    reader = _Reader(kept)
+    async with aclosing(_entries(client)) as found:
+        async for entries in found:
+            if copy is not None:
+                copy.writelines(orjson.dumps(entry) + b"\n" for entry in entries)
+            for entry in entries:
+                reader.take(entry)
+    return reader.finish()
 
 
-async def entries(client: AuditClient) -> AsyncGenerator[dict[str, Any]]:
-    """The log of a running suite as the lines of a copy, up to its newest head."""
+async def _entries(client: AuditClient) -> AsyncGenerator[list[Json]]:
+    """The log of a running suite as the lines of a copy, up to its newest head; many at a time."""
     newest = await client.latest_head()
-    yield {"kind": "keys", **await client.keys()}
+    yield [{"kind": "keys", **await client.keys()}]
     async with aclosing(client.heads(up_to=newest.size)) as heads:
         async for head in heads:
-            yield {"kind": "head", **head.model_dump(mode="json")}
-    async with aclosing(client.leaves(size=newest.size)) as leaves:
-        async for leaf in leaves:
-            yield {"kind": "leaf", **leaf.model_dump(mode="json")}
+            yield [{"kind": "head", **head.model_dump(mode="json")}]
+    async with aclosing(client.leaf_pages(size=newest.size)) as pages:
+        async for page in pages:
+            yield [{"kind": "tile", **tile} for tile in page["tiles"]]
+            for leaf in page["leaves"]:
+                leaf["kind"] = "leaf"
+            yield page["leaves"]
+    async with aclosing(client.upper_tiles()) as tiles:
+        async for upper in tiles:
+            yield [{"kind": "tile", **upper.model_dump()}]
+    found = await client.strays()
+    yield [{"kind": "stray", **stray.model_dump()} for stray in found.strays]
+    signed = await _signed_over(client, found.size)
+    if signed < found.size:
+        words = f"no signed head stands over it, nor over those up to leaf {found.size - 1}"
+        yield [{"kind": "stray", "source": "leaf", "seq": signed, "what": words}]
+    async with aclosing(client.heads(after=newest.size)) as later:
+        async for head in later:
+            yield [{"kind": "later", **head.model_dump(mode="json")}]
 
 
-async def verify_suite(client: AuditClient, copy: BinaryIO | None = None) -> Report:
-    """Checks a running suite's log; what was read goes to `copy` as well."""
-    verifier: Verifier | None = None
-    async with aclosing(entries(client)) as found:
-        async for entry in found:
-            if copy is not None:
-                copy.write(orjson.dumps(entry) + b"\n")
-            verifier = _taken(verifier, entry["kind"], entry)
-    assert verifier is not None, "the keys always come"
-    report = verifier.finish()
-    for stray in await client.strays():
-        report.fault(f"{stray.source} {stray.seq}: inserted at its source; it is not in the tree")
-    return report
+async def _signed_over(client: AuditClient, size: int) -> int:
+    """How many of so many leaves a head is signed over, once there was time for it."""
+    until = asyncio.get_running_loop().time() + HEAD_WITHIN_S
+    while True:
+        signed = (await client.latest_head()).size
+        if signed >= size or asyncio.get_running_loop().time() > until:
+            return signed
+        await asyncio.sleep(0.2)
+
+
+async def heads_to_keep(client: AuditClient) -> AsyncGenerator[Json]:
+    """The keys, the last head of each day and the newest, as lines of a file to be kept elsewhere."""
+    yield {"kind": "keys", **await client.keys()}
+    newest: Head = await client.latest_head()
+    async with aclosing(client.daily_heads()) as heads:
+        async for head in heads:
+            if head.size < newest.size:
+                yield {"kind": "head", **head.model_dump(mode="json")}
+    yield {"kind": "head", **newest.model_dump(mode="json")}
+
+
+def kept_heads(path: Path) -> list[Json]:
+    """What `--keep` wrote, or heads (JWS) one a line.
+
+    Raises:
+        ValueError: the file is neither; says at which line.
+    """
+    found: list[Json] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        text = line.strip()
+        if not text:
+            continue
+        try:
+            entry: Json = (
+                orjson.loads(text) if text.startswith(b"{") else {"kind": "head", "jws": text.decode()}
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: neither keys nor a head") from error
+        if ("keys" if entry.get("kind") == "keys" else "jws") not in entry:
+            raise ValueError(f"{path}, line {number}: neither keys nor a head")
+        found.append(entry)
+    return found
 
 
 def lines_of(report: Report) -> Iterator[str]:
@@ -190,20 +188,34 @@ def lines_of(report: Report) -> Iterator[str]:
     if report.ok:
         yield f"✓ {report.leaves} 条访问记录与 {report.heads} 个签名树头一致 · leaves and signed heads agree"
         yield f"  root {report.root.hex()}"
+        if report.newest is not None:
+            yield f"  {report.newest}"
         return
     yield f"✗ 发现 {len(report.faults)} 处问题 · faults found:"
     yield from (f"  {fault}" for fault in report.faults)
 
 
 def main(arguments: Iterable[str]) -> int:
-    """`./run verify [--log FILE | --export FILE]`; 0 when all holds, 1 when not, 2 when it could not look."""
+    """The command; 0 when all holds, 1 when not, 2 when it could not look."""
     parser = argparse.ArgumentParser(prog="./run verify", description="核验访问日志 · verify the access log")
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--log", type=Path, help="离线核验副本 · a copy of the log, checked offline")
     one.add_argument("--export", type=Path, help="同时写出副本 · write a copy of the running suite's log too")
+    one.add_argument(
+        "--keep", type=Path, help="写出每日树头, 另处保存 · write one head a day, to keep elsewhere"
+    )
+    parser.add_argument(
+        "--head", type=Path, help="与另处保存的树头比对 · compare with heads that were kept elsewhere"
+    )
     asked = parser.parse_args(list(arguments))
     try:
-        report = verify_log(asked.log) if asked.log else asyncio.run(_verify_running(asked.export))
+        kept = kept_heads(asked.head) if asked.head else []
+        if asked.log:
+            report = verify_log(asked.log, kept)
+        elif asked.keep:
+            return asyncio.run(_running(lambda client: _keep(client, asked.keep)))
+        else:
+            report = asyncio.run(_running(lambda client: _verify(client, asked.export, kept)))
     except (OSError, ValueError, DomainError, RuntimeError) as error:
         sys.stderr.write(f"无法核验 · cannot verify: {error}\n")
         return 2
@@ -211,18 +223,33 @@ def main(arguments: Iterable[str]) -> int:
     return 0 if report.ok else 1
 
 
-async def _verify_running(export: Path | None) -> Report:
+async def _verify(client: AuditClient, export: Path | None, kept: list[Json]) -> Report:
+    if export is None:
+        return await verify_suite(client, kept=kept)
+    with export.open("wb") as copy:
+        return await verify_suite(client, copy, kept)
+
+
+async def _keep(client: AuditClient, path: Path) -> int:
+    with path.open("wb") as file:
+        async for entry in heads_to_keep(client):
+            file.write(orjson.dumps(entry) + b"\n")
+    return 0
+
+
+async def _running(work: Callable[[AuditClient], Awaitable[T]]) -> T:
+    """Something done with the running suite's log.
+
+    Raises:
+        RuntimeError: no suite runs here.
+    """
     from services.stack.clients import calls_as_stack
     from services.stack.home import Home
     from services.stack.terminal import Refusal
 
     try:
         async with calls_as_stack(Home()) as calls:
-            client = calls.client(AuditClient)
-            if export is None:
-                return await verify_suite(client)
-            with export.open("wb") as copy:
-                return await verify_suite(client, copy)
+            return await work(calls.client(AuditClient))
     except Refusal as refusal:
         raise RuntimeError(str(refusal)) from refusal
 

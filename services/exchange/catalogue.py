@@ -1,9 +1,16 @@
 """The catalogue (政务信息资源目录): what each service says it offers, gathered and kept."""
 
 import asyncio
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from services.exchange import repository
-from services.exchange.shapes import Dataset, DatasetPage
+from pydantic import ValidationError
+
+from services.exchange import departments
+from services.exchange.repository import catalogue as repository
+from services.exchange.shapes import Cycle, Dataset, DatasetPage, Department, Described
 from services.kit import telemetry
 from services.kit.app import Kit, prefix_of
 from services.kit.calls import DomainError
@@ -11,9 +18,18 @@ from services.kit.cursors import decode_cursor, encode_cursor
 from services.kit.database import Connection, Row
 from services.kit.problems import not_found
 
-PROVIDERS = ("health", "social_security", "education", "transport")
-REFRESH_EVERY_S = 300.0
+PROVIDERS = ("health", "social_security", "education", "transport", "identity")
+REFRESH_EVERY_S = 60.0
 RETRY_EVERY_S = 2.0
+LATE_AFTER: Mapping[Cycle, timedelta] = {
+    "realtime": timedelta(days=1),
+    "daily": timedelta(days=2),
+    "weekly": timedelta(days=8),
+    "monthly": timedelta(days=32),
+    "yearly": timedelta(days=367),
+}
+"""How old the newest change may be: the cycle, and a day in which it is brought in."""
+_SAID = tuple(Described.model_fields)
 
 
 async def refresh(kit: Kit, provider: str) -> bool:
@@ -23,18 +39,34 @@ async def refresh(kit: Kit, provider: str) -> bool:
     except DomainError as error:
         telemetry.logger(kit.name).debug("no offers heard", extra={"provider": provider, "code": error.code})
         return False
+    offers = [offer for offer in response.json()["offers"] if _may_stand(kit, provider, offer)]
     async with kit.db.transaction() as tx:
-        await repository.upsert_datasets(tx, provider, response.json()["offers"])
+        await repository.upsert_datasets(tx, provider, offers)
+    return True
+
+
+def _may_stand(kit: Kit, provider: str, offer: dict[str, Any]) -> bool:
+    """Whether the offer says what an entry must say; one that does not is left out, and logged."""
+    try:
+        Described.model_validate({name: offer[name] for name in _SAID if name in offer})
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        telemetry.logger(kit.name).error(
+            "offer refused", extra={"provider": provider, "dataset": offer.get("dataset"), "faults": faults}
+        )
+        return False
     return True
 
 
 async def keep_fresh(kit: Kit) -> None:
-    """Gathers as soon as the providers are up, then every few minutes."""
+    """Gathers from each provider as soon as it is up, then every minute."""
+    due = dict.fromkeys(PROVIDERS, 0.0)
     while True:
-        silent = set(PROVIDERS)
-        while silent:
-            silent = {provider for provider in sorted(silent) if not await refresh(kit, provider)}
-            await asyncio.sleep(RETRY_EVERY_S if silent else REFRESH_EVERY_S)
+        for provider, at in due.items():
+            if at <= time.monotonic():
+                heard = await refresh(kit, provider)
+                due[provider] = time.monotonic() + (REFRESH_EVERY_S if heard else RETRY_EVERY_S)
+        await asyncio.sleep(max(0.0, min(due.values()) - time.monotonic()))
 
 
 async def find(kit: Kit, id: str) -> Dataset:
@@ -55,16 +87,30 @@ async def find(kit: Kit, id: str) -> Dataset:
 
 
 def shape_of(row: Row) -> Dataset:
-    said = row["description"]
+    said, provider = row["description"], row["provider"]
+    kept = ("id", "name", "first_seen", "changed_at", "fresh_at", "seen_at", "withdrawn_at")
     return Dataset(
-        id=row["id"],
-        provider=row["provider"],
-        name=row["name"],
-        changed_at=row["changed_at"],
-        seen_at=row["seen_at"],
-        withdrawn_at=row["withdrawn_at"],
-        **{name: said[name] for name in Dataset.model_fields if name in said},
+        code=f"{departments.class_of(provider)}000/{row['number']:06d}",
+        provider=provider,
+        department=Department(
+            service=provider,
+            organisation=row["organisation"],
+            name_zh=row["name_zh"] or provider,
+            name_en=row["name_en"] or provider,
+        ),
+        late=_late(row["fresh_at"], said["update_cycle"]),
+        **{name: row[name] for name in kept},
+        **{name: said[name] for name in _SAID if name in said},
     )
+
+
+def _late(fresh_at: datetime | None, cycle: Cycle) -> bool | None:
+    return None if fresh_at is None else datetime.now(UTC) - fresh_at > LATE_AFTER[cycle]
+
+
+def filterable(dataset: Dataset) -> dict[str, str]:
+    """Types of the items that an agreement may choose rows by."""
+    return {item.name: item.type for item in dataset.items if item.filterable}
 
 
 async def page(db: Connection, *, after: str | None, limit: int) -> DatasetPage:

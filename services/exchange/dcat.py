@@ -13,7 +13,8 @@ _FREQUENCY = {
     "monthly": "MONTHLY",
     "yearly": "ANNUAL",
 }
-_ACCESS = {"unconditional": "PUBLIC", "conditional": "RESTRICTED", "none": "NON_PUBLIC"}
+# Sharing is among departments (共享属性); what is open to society (开放属性) would be PUBLIC.
+_ACCESS = {"unconditional": "RESTRICTED", "conditional": "RESTRICTED", "none": "NON_PUBLIC"}
 _XSD = {
     "date": "date",
     "datetime": "dateTime",
@@ -35,6 +36,7 @@ CONTEXT: dict[str, Any] = {
     "description": {"@id": "dct:description", **_TEXT},
     "name": {"@id": "foaf:name", **_TEXT},
     "columnTitle": {"@id": "csvw:title", **_TEXT},
+    "issued": {"@id": "dct:issued", "@type": "xsd:dateTime"},
     "modified": {"@id": "dct:modified", "@type": "xsd:dateTime"},
     "identifier": "dct:identifier",
     "publisher": {"@id": "dct:publisher", "@type": "@id"},
@@ -45,6 +47,14 @@ CONTEXT: dict[str, Any] = {
     "accessService": {"@id": "dcat:accessService", "@type": "@id"},
     "endpointURL": {"@id": "dcat:endpointURL", "@type": "@id"},
     "endpointDescription": {"@id": "dcat:endpointDescription", "@type": "@id"},
+    "relation": {"@id": "dct:relation", "@type": "@id"},
+    "mediaType": {"@id": "dcat:mediaType", "@type": "@id"},
+    "permission": "odrl:permission",
+    "prohibition": "odrl:prohibition",
+    "duty": "odrl:duty",
+    "target": {"@id": "odrl:target", "@type": "@id"},
+    "action": {"@id": "odrl:action", "@type": "@id"},
+    "consentingParty": {"@id": "odrl:consentingParty", "@type": "@id"},
     "servesDataset": {"@id": "dcat:servesDataset", "@type": "@id"},
     "accessRights": {"@id": "dct:accessRights", "@type": "@id"},
     "accrualPeriodicity": {"@id": "dct:accrualPeriodicity", "@type": "@id"},
@@ -53,13 +63,6 @@ CONTEXT: dict[str, Any] = {
     "columnName": "csvw:name",
     "datatype": "csvw:datatype",
     "hasPolicy": {"@id": "odrl:hasPolicy", "@type": "@id"},
-}
-
-_PROVIDERS = {
-    "health": ("卫生健康", "Health"),
-    "social_security": ("人力资源和社会保障", "Social security"),
-    "education": ("教育", "Education"),
-    "transport": ("交通与文化旅游", "Transport and tourism"),
 }
 
 
@@ -103,52 +106,84 @@ def _address(dataset: Dataset, base: str) -> str:
 
 def _dataset(dataset: Dataset, base: str) -> dict[str, Any]:
     address = _address(dataset, base)
-    zh, en = _PROVIDERS.get(dataset.provider, (dataset.provider, dataset.provider))
     found: dict[str, Any] = {
         "@id": address,
         "@type": "dcat:Dataset",
-        "identifier": dataset.id,
+        "identifier": [dataset.id, dataset.code],
         "title": {"zh": dataset.title_zh, "en": dataset.title_en},
         "description": {"zh": dataset.summary_zh, "en": dataset.summary_en},
-        "publisher": {
-            "@id": f"{base}/#{dataset.provider}",
-            "@type": "foaf:Agent",
-            "name": {"zh": zh, "en": en},
-        },
-        "modified": dataset.changed_at.isoformat(),
+        "publisher": _publisher(dataset, base),
+        "issued": dataset.first_seen.isoformat(),
+        "modified": (dataset.fresh_at or dataset.changed_at).isoformat(),
         "accessRights": {
             "@id": f"{_EU}/access-right/{_ACCESS[dataset.sharing]}",
             "@type": "dct:RightsStatement",
         },
-        "conformsTo": {
-            "@id": f"{address}#items",
-            "@type": ["dct:Standard", "csvw:Schema"],
-            "column": [
-                {
-                    "@type": "csvw:Column",
-                    "columnName": item.name,
-                    "columnTitle": {"zh": item.title_zh, "en": item.title_en},
-                    "datatype": _XSD.get(item.type, "string"),
-                }
-                for item in dataset.items
-            ],
+        "accrualPeriodicity": {
+            "@id": f"{_EU}/frequency/{_FREQUENCY[dataset.update_cycle]}",
+            "@type": "dct:Frequency",
         },
-        "distribution": [
+        "conformsTo": _items(dataset, address),
+        "hasPolicy": _policy(dataset, address, base),
+    }
+    if dataset.related:
+        found["relation"] = [f"{base}/exchange/datasets/{id}" for id in dataset.related]
+    if dataset.sharing != "none":
+        found["distribution"] = [_distribution(dataset, address, base)]
+    return found
+
+
+def _publisher(dataset: Dataset, base: str) -> dict[str, Any]:
+    department = dataset.department
+    found = {
+        "@id": _department(dataset, base),
+        "@type": "foaf:Agent",
+        "name": {"zh": department.name_zh, "en": department.name_en},
+    }
+    return found | ({"identifier": department.organisation} if department.organisation else {})
+
+
+def _department(dataset: Dataset, base: str) -> str:
+    return f"{base}/exchange/departments#{dataset.provider}"
+
+
+def _items(dataset: Dataset, address: str) -> dict[str, Any]:
+    return {
+        "@id": f"{address}#items",
+        "@type": ["dct:Standard", "csvw:Schema"],
+        "column": [
             {
-                "@id": f"{address}#read",
-                "@type": "dcat:Distribution",
-                "accessURL": f"{base}/exchange/reads/{dataset.id}",
-                "accessService": f"{base}/exchange#reads",
+                "@type": "csvw:Column",
+                "columnName": item.name,
+                "columnTitle": {"zh": item.title_zh, "en": item.title_en},
+                "datatype": _XSD.get(item.type, "string"),
             }
+            for item in dataset.items
         ],
     }
-    if dataset.update_cycle in _FREQUENCY:
-        frequency = f"{_EU}/frequency/{_FREQUENCY[dataset.update_cycle]}"
-        found["accrualPeriodicity"] = {"@id": frequency, "@type": "dct:Frequency"}
-    if dataset.sharing_condition_zh:
-        found["hasPolicy"] = {
-            "@id": f"{address}#condition",
-            "@type": "odrl:Policy",
-            "description": {"zh": dataset.sharing_condition_zh, "en": dataset.sharing_condition_en},
-        }
-    return found
+
+
+def _distribution(dataset: Dataset, address: str, base: str) -> dict[str, Any]:
+    return {
+        "@id": f"{address}#read",
+        "@type": "dcat:Distribution",
+        "accessURL": f"{base}/exchange/reads/{dataset.id}",
+        "accessService": f"{base}/exchange#reads",
+        "mediaType": {
+            "@id": "https://www.iana.org/assignments/media-types/application/json",
+            "@type": "dct:MediaType",
+        },
+    }
+
+
+def _policy(dataset: Dataset, address: str, base: str) -> dict[str, Any]:
+    """共享属性 as an ODRL offer: free to departments, with the provider's agreement, or not at all."""
+    use: dict[str, Any] = {"target": address, "action": "odrl:use"}
+    found = {"@id": f"{address}#sharing", "@type": "odrl:Offer"}
+    if dataset.sharing == "none":
+        words = {"zh": f"不予共享：{dataset.legal_basis}", "en": f"Not shared: {dataset.legal_basis}"}
+        return found | {"prohibition": use, "description": words}
+    if dataset.sharing == "conditional" or dataset.personal:
+        use["duty"] = {"action": "odrl:obtainConsent", "consentingParty": _department(dataset, base)}
+    condition = {"zh": dataset.sharing_condition_zh, "en": dataset.sharing_condition_en}
+    return found | {"permission": use} | ({"description": condition} if condition["zh"] else {})

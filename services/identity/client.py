@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from services.identity.shapes import (
     RESOLVE_LIMIT,
+    SECTOR_IDS_LIMIT,
     TRANSLATE_LIMIT,
     Accepted,
     AccountAnswer,
@@ -12,15 +14,27 @@ from services.identity.shapes import (
     ClientAnswer,
     ClientRequest,
     GuardianshipPush,
+    KnownWard,
+    MatchDecision,
+    MatchReview,
+    MatchReviewPage,
+    MatchState,
     Me,
+    MergedIdsPage,
+    Organisation,
+    OrganisationPage,
     OrganisationPush,
     PersonPush,
     Place,
     PlacePage,
     PlacePush,
+    RenewalsAnswer,
     ResolveAnswer,
     Resolved,
+    SealAnswer,
+    SectorIdsAnswer,
     TranslateAnswer,
+    WardsAnswer,
 )
 from services.kit.calls import DomainError, ServiceClient
 
@@ -66,6 +80,64 @@ class IdentityClient(ServiceClient):
             found += TranslateAnswer.model_validate(answer).ids
         return found
 
+    async def sector_ids(
+        self, ids: Sequence[str], *, to: Sequence[str], source: str = "exchange", purpose: str | None = None
+    ) -> list[dict[str, list[str]] | None]:
+        """For each of the exchange's ids all ids the person has had in these sectors, the current one first;
+        None where there is nobody.
+
+        For the exchange alone (scope identity:sector-ids:read).
+        """
+        found: list[dict[str, list[str]] | None] = []
+        for start in range(0, len(ids), SECTOR_IDS_LIMIT):
+            part = list(ids[start : start + SECTOR_IDS_LIMIT])
+            asked = {"from": source, "to": list(to), "ids": part, "purpose": purpose}
+            answer = await self.post("/identity/sector-ids", asked)
+            found += SectorIdsAnswer.model_validate(answer).ids
+        return found
+
+    async def renewals(self, ids: Sequence[str]) -> tuple[int, list[str | None]]:
+        """The calling service's own ids as the sector's next key version has them, and that version.
+
+        None where nobody has the id any more. See `adopt`.
+        """
+        version, found = 0, list[str | None]()
+        for start in range(0, len(ids), TRANSLATE_LIMIT):
+            part = list(ids[start : start + TRANSLATE_LIMIT])
+            answer = RenewalsAnswer.model_validate(
+                await self.post("/identity/sector-ids/renewals", {"ids": part})
+            )
+            version, found = answer.version, found + answer.ids
+        return version, found
+
+    async def merged_ids(self) -> dict[str, str]:
+        """Of the calling service's own ids those that go by another one now, and by which: their people were
+        decided to be one. Everything else that identity or the exchange answers gives the latter."""
+        found: dict[str, str] = {}
+        asked: dict[str, Any] = {"limit": TRANSLATE_LIMIT}
+        while True:
+            page = MergedIdsPage.model_validate(await self.get("/identity/sector-ids/merged", asked))
+            found |= {one.id: one.now for one in page.items}
+            if page.next is None:
+                return found
+            asked["after"] = page.next
+
+    async def sealed_ids(self, ids: Sequence[str], *, target: str) -> list[str | None]:
+        """The people behind the calling service's own ids as `target` knows them, for `target` alone to read.
+
+        What is handed on so carries no id of either sector in clear.
+        """
+        answer = await self.post("/identity/sector-ids/sealed", {"target": target, "ids": list(ids)})
+        return SealAnswer.model_validate(answer).sealed
+
+    async def adopt(self, version: int) -> None:
+        """Says that the calling service stores the ids of this key version now: it is given them from here.
+
+        Raises:
+            DomainError: the version is not prepared.
+        """
+        await self.post("/identity/sector-ids/adoption", {"version": version})
+
     async def register_persons(self, people: Sequence[PersonPush]) -> list[Resolved]:
         """The population registry's people (scope identity:persons:write); at most 2,000 a call."""
         part = [push.model_dump(mode="json", exclude_none=True) for push in people]
@@ -89,6 +161,45 @@ class IdentityClient(ServiceClient):
             answer = await self.get("/identity/places", {"codes": part, "limit": 100})
             known |= {place.code: place for place in PlacePage.model_validate(answer).items}
         return [known.get(code) for code in codes]
+
+    async def wards(self, guardian: str) -> list[KnownWard]:
+        """Whom a person stands for today, by ids of the calling service's sector (identity:wards:read)."""
+        answer = await self.post("/identity/wards", {"guardian": guardian})
+        return WardsAnswer.model_validate(answer).wards
+
+    async def organisations(self, codes: Sequence[str]) -> dict[str, Organisation]:
+        """Those of the organisations that are registered, by unified social credit code."""
+        known: dict[str, Organisation] = {}
+        for start in range(0, len(codes), 100):
+            part = list(codes[start : start + 100])
+            answer = await self.get("/identity/organisations", {"codes": part, "limit": 100})
+            known |= {found.uscc: found for found in OrganisationPage.model_validate(answer).items}
+        return known
+
+    async def match_reviews(
+        self, *, state: MatchState = "open", first: int = 20, after: str | None = None
+    ) -> MatchReviewPage:
+        """Pairs that may be one person, in a clerk's areas (scope identity:matches:decide), oldest first."""
+        asked = {"state": state, "limit": first} | ({"after": after} if after else {})
+        return MatchReviewPage.model_validate(await self.get("/identity/match-reviews", asked))
+
+    async def match_review(self, id: UUID) -> MatchReview:
+        return MatchReview.model_validate(await self.get(f"/identity/match-reviews/{id}"))
+
+    async def decide_match(self, id: UUID, decision: MatchDecision, reason: str) -> MatchReview:
+        """A clerk's word; `same` makes the two one person at once."""
+        said = {"decision": decision, "reason": reason}
+        return MatchReview.model_validate(await self.post(f"/identity/match-reviews/{id}/decision", said))
+
+    async def merge(self, person: str, other: str, reason: str) -> MatchReview:
+        """Two people, as `MatchSide.person` names them, made one."""
+        said = {"person": person, "other": other, "reason": reason}
+        return MatchReview.model_validate(await self.post("/identity/merges", said))
+
+    async def unmerge(self, id: UUID, reason: str) -> MatchReview:
+        """Takes back that a pair is one person."""
+        answer = await self.post(f"/identity/match-reviews/{id}/unmerge", {"reason": reason})
+        return MatchReview.model_validate(answer)
 
     async def add_client(self, request: ClientRequest) -> ClientAnswer:
         return ClientAnswer.model_validate(await self._sent("/identity/clients", request))

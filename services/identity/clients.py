@@ -17,16 +17,19 @@ from services.identity import scopes
 from services.identity.refusals import invalid_client
 from services.identity.repository import access
 from services.identity.shapes import ClientAnswer, ClientRequest
+from services.kit import telemetry
 from services.kit.client_keys import service_key
 from services.kit.database import Database, Row, Transaction
+from services.kit.principals import NOT_A_TOKEN
 from services.kit.problems import Fault, Problem, unprocessable
+from services.kit.purposes import PURPOSES
 from services.kit.settings import Settings
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE_S = 300
 LEEWAY_S = 5
 WEB_CLIENT = "huimin-web"
-WEB_CALLBACKS = ("/graphql", "/me", "/gateway/callback")
+WEB_CALLBACKS = ("/graphql", "/signin/callback", "/gateway/callback")
 """Paths at the suite's own origin where its pages take the code (gateway/pages)."""
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
@@ -56,6 +59,13 @@ class Client:
         if self.service is not None:
             return scopes.SERVICES[self.service]
         return scopes.CLIENTS.get(self.kind, frozenset())
+
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        """What it may say its access is for; a kind of organisation means the first by saying nothing."""
+        if self.service is not None:
+            return tuple(PURPOSES)
+        return scopes.CLIENT_PURPOSES.get(self.kind, ())
 
     def redirects_to(self, uri: str) -> bool:
         """Exact, but for the port of a native app's loopback address (RFC 8252 section 7.3)."""
@@ -110,7 +120,11 @@ class Clients:
             return client
         if kind != ASSERTION_TYPE:
             raise invalid_client(f"client_assertion_type must be {ASSERTION_TYPE}")
-        return await self._by_assertion(assertion, form.get("client_id"))
+        try:
+            return await self._by_assertion(assertion, form.get("client_id"))
+        except Problem as refused:
+            telemetry.logger("identity").warning("client refused", extra={"reason": refused.detail})
+            raise
 
     async def _by_assertion(self, assertion: str, named: str | None) -> Client:
         client_id = _issuer_of(assertion)
@@ -121,7 +135,7 @@ class Clients:
             raise invalid_client("no client with a key is registered under the assertion's iss")
         try:
             claims = jwt.decode(assertion, client.key, algorithms=["ES256"]).claims
-        except (JoseError, ValueError) as error:
+        except NOT_A_TOKEN as error:
             raise invalid_client(f"the assertion's signature does not verify: {error}") from error
         expires = self._check(claims, client_id)
         async with self._database.transaction() as tx:

@@ -30,18 +30,26 @@ def ends_on(birth_date: date, valid_to: date | None) -> date:
     return majority if valid_to is None else min(majority, valid_to)
 
 
-async def wards_of(db: Connection, *, guardian: UUID, on: date) -> list[Ward]:
-    """The children this person stands for on a day; a ward whose age is unknown is not shown."""
+async def wards_of_person(db: Connection, *, guardians: Sequence[UUID], on: date) -> list[tuple[UUID, Ward]]:
+    """The children this person stands for on a day; a ward whose age is unknown is not shown.
+
+    Args:
+        guardians: the person, with all who are one person with them.
+    """
     found = []
-    for row in await registers.wards_of(db, guardian, on):
+    for row in await registers.wards_of(db, guardians, on):
         if row["birth_date"] is None:
             continue
         until = ends_on(row["birth_date"], row["valid_to"])
         if on < until:
-            found.append(
-                Ward(name=row["name"], birth_date=row["birth_date"], relation=row["relation"], until=until)
-            )
+            ward = Ward(name=row["name"], birth_date=row["birth_date"], relation=row["relation"], until=until)
+            found.append((row["pid"], ward))
     return found
+
+
+async def wards_of(db: Connection, *, guardians: Sequence[UUID], on: date) -> list[Ward]:
+    """The same without saying who they are elsewhere."""
+    return [ward for _, ward in await wards_of_person(db, guardians=guardians, on=on)]
 
 
 async def register(

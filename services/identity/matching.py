@@ -1,4 +1,4 @@
-"""Which known person a push means, if any. First form: exact, on identifiers that can be right.
+"""Which known person a push means, if any, by identifiers that can be right. Likeness comes after.
 
 Everything here is a pure function of the push and of what the registers know, so that every decision can be
 told again. Doubt is never settled by merging: what contradicts is a conflict for somebody to look at.
@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 from uuid import UUID
 
 from services.identity.numbers import CitizenNumber, NumberError, parse_citizen_number
@@ -15,6 +16,7 @@ from services.identity.shapes import CITIZEN_NUMBER, REGISTERED_SCHEMES, Identif
 from services.identity.vault import Vault
 
 BlindKey = tuple[str, bytes]
+PHONE_DIGITS = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,13 @@ class Candidate:
     birth_date: date | None
     sex: str | None
     citizen_hmac: bytes | None = None
+    phone_hmac: bytes | None = None
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a person."""
+    """What one source says of a person; the citizen number is the whole person's."""
 
     pid: UUID
     name: str | None = None
@@ -57,6 +60,7 @@ class Facts:
     death_date: date | None = None
     area: str | None = None
     citizen_hmac: bytes | None = None
+    phone_hmac: bytes | None = None
 
     def with_added(self, candidate: Candidate, *, replacing: bool = False) -> "Facts":
         """The same person after this push: what was empty is filled; the registry's word replaces."""
@@ -69,6 +73,7 @@ class Facts:
             push.death_date,
             push.area,
             candidate.citizen_hmac,
+            candidate.phone_hmac,
         )
         first, second = (said, self) if replacing else (self, said)
         return Facts(
@@ -79,21 +84,27 @@ class Facts:
             first.death_date or second.death_date,
             first.area or second.area,
             self.citizen_hmac or said.citizen_hmac,
+            first.phone_hmac or second.phone_hmac,
         )
 
     @property
     def attributes(self) -> tuple[object, ...]:
-        return self.name, self.birth_date, self.sex, self.death_date, self.area
+        return self.name, self.birth_date, self.sex, self.death_date, self.area, self.phone_hmac
 
 
 class Refusal(Exception):
-    """A push that names nobody: `invalid` in itself, or in `conflict` with what is known."""
+    """A push that names nobody: `invalid` in itself, or in `conflict` with what is known.
 
-    def __init__(self, outcome: str, code: str, problem: str) -> None:
+    Attributes:
+        people: those among whom somebody has to decide.
+    """
+
+    def __init__(self, outcome: str, code: str, problem: str, people: frozenset[UUID] = frozenset()) -> None:
         super().__init__(problem)
         self.outcome = outcome
         self.code = code
         self.problem = problem
+        self.people = people
 
 
 def checked(push: PersonPush, vault: Vault, today: date) -> Candidate:
@@ -131,7 +142,21 @@ def checked(push: PersonPush, vault: Vault, today: date) -> Candidate:
     if push.death_date is not None and birth_date is not None and push.death_date < birth_date:
         raise Refusal("invalid", "death_before_birth", "death_date lies before the birth date")
     citizen_hmac = next((key.blind for key in keys.values() if key.system == CITIZEN_NUMBER), None)
-    return Candidate(push, tuple(keys.values()), birth_date, sex or push.sex, citizen_hmac, tuple(warnings))
+    return Candidate(
+        push,
+        tuple(keys.values()),
+        birth_date,
+        sex or push.sex,
+        citizen_hmac,
+        _phone(push.phone, vault),
+        tuple(warnings),
+    )
+
+
+def _phone(phone: str | None, vault: Vault) -> bytes | None:
+    """By its last eleven digits: a number of the mainland, with or without +86."""
+    digits = "".join(filter(str.isdecimal, unicodedata.normalize("NFKC", phone or "")))[-PHONE_DIGITS:]
+    return vault.blind("phone", digits) if len(digits) == PHONE_DIGITS else None
 
 
 def key_of(identifier: Identifier, vault: Vault, number: CitizenNumber | None = None) -> Key:
@@ -154,9 +179,15 @@ def _citizen_number(identifier: Identifier, today: date) -> CitizenNumber:
 
 
 def match(
-    candidate: Candidate, owners: Mapping[BlindKey, UUID], facts: Mapping[UUID, Facts]
+    candidate: Candidate,
+    owners: Mapping[BlindKey, UUID],
+    facts: Mapping[UUID, Facts],
+    roots: Mapping[UUID, UUID] = MappingProxyType({}),
 ) -> tuple[UUID | None, tuple[str, ...]]:
     """The person this push means, with what is odd about it; None when nobody known has its identifiers.
+
+    Args:
+        roots: of each who is one person with others, the eldest of them.
 
     Raises:
         Refusal: its identifiers belong to several people, or contradict what is known of the one.
@@ -164,9 +195,10 @@ def match(
     found = {owners[key.index] for key in candidate.keys if key.index in owners}
     if not found:
         return None, candidate.warnings
-    if len(found) > 1:
-        raise Refusal("conflict", "several_people", "the identifiers belong to different people")
-    pid = found.pop()
+    people = frozenset(roots.get(pid, pid) for pid in found)
+    if len(people) > 1:
+        raise Refusal("conflict", "several_people", "the identifiers belong to different people", people)
+    [pid] = found if len(found) == 1 else people
     known = facts[pid]
     if _differ(known.citizen_hmac, candidate.citizen_hmac):
         raise Refusal("conflict", "citizen_number_differs", "the person is known with another citizen number")

@@ -1,10 +1,21 @@
-"""The tables of the `identity` schema, as its migrations make them."""
+"""The tables of the `identity` and `vault` schemas, as the migrations make them."""
 
 from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, LargeBinary, MetaData, Text, func, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Double,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -18,6 +29,8 @@ _TIMESTAMP: Any = DateTime(timezone=True)
 _TEXTS: Any = ARRAY(Text)
 _NOW: Any = {"server_default": func.now()}
 _NONE: Any = {"server_default": text("'{}'")}
+_VAULT: Any = {"schema": "vault"}
+"""Under the role `huimin_vault`: what ties a person to numbers and to sector ids."""
 
 
 class Person(Base, table=True):
@@ -31,6 +44,9 @@ class Person(Base, table=True):
     death_date: date | None = None
     area: str | None = Field(default=None, sa_type=Text)
     registered: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    phone_hmac: bytes | None = Field(default=None, sa_type=LargeBinary)
+    root: UUID | None = Field(default=None, foreign_key="person.pid")
+    keyed: int = Field(default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": text("0")})
     created_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
     updated_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
 
@@ -39,6 +55,7 @@ class RegisteredIdentifier(Base, table=True):
     """A number that names a person everywhere, encrypted, found by its blind index."""
 
     __tablename__ = "identifier"
+    __table_args__ = _VAULT
     scheme: str = Field(primary_key=True, sa_type=Text)
     value_hmac: bytes = Field(primary_key=True, sa_type=LargeBinary)
     value_enc: bytes = Field(sa_type=LargeBinary)
@@ -51,6 +68,7 @@ class Link(Base, table=True):
     """A sender's own identifier of a person: one source record, at most one person."""
 
     __tablename__ = "link"
+    __table_args__ = _VAULT
     source_system: str = Field(primary_key=True, sa_type=Text)
     local_hmac: bytes = Field(primary_key=True, sa_type=LargeBinary)
     local_enc: bytes = Field(sa_type=LargeBinary)
@@ -64,18 +82,66 @@ class Link(Base, table=True):
 
 class SectorKey(Base, table=True):
     __tablename__ = "sector_key"
+    __table_args__ = _VAULT
     sector: str = Field(primary_key=True, sa_type=Text)
     version: int = Field(primary_key=True)
     wrapped_key: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
+    state: str = Field(default="current", sa_type=Text)
+    understood_until: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    prepared_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    overlap_days: int = 30
 
 
 class SectorId(Base, table=True):
     __tablename__ = "sector_id"
+    __table_args__ = _VAULT
     id: str = Field(primary_key=True, sa_type=Text)
     sector: str = Field(sa_type=Text)
     version: int
     pid: UUID = Field(foreign_key="person.pid")
+
+
+class BlockKey(Base, table=True):
+    """Where records that may be one person meet."""
+
+    __tablename__ = "block_key"
+    key: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    numbered: bool = Field(primary_key=True)
+    pid: UUID = Field(primary_key=True, foreign_key="person.pid")
+
+
+class MatchReview(Base, table=True):
+    """A pair that may be one person, and what was decided about it."""
+
+    __tablename__ = "match_review"
+    id: UUID = Field(primary_key=True)
+    pid: UUID = Field(foreign_key="person.pid")
+    other: UUID = Field(foreign_key="person.pid")
+    why: str = Field(sa_type=Text)
+    model: str = Field(sa_type=Text)
+    weight: float = Field(sa_type=Double)
+    evidence: dict[str, Any] = Field(sa_type=JSONB)
+    state: str = Field(sa_type=Text)
+    source: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
+    decided_by: str | None = Field(default=None, sa_type=Text)
+    decided_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    reason: str | None = Field(default=None, sa_type=Text)
+
+
+class MatchDecision(Base, table=True):
+    """Every decision about a pair, in its order. Never changed."""
+
+    __tablename__ = "match_decision"
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    review: UUID
+    pid: UUID
+    other: UUID
+    decision: str = Field(sa_type=Text)
+    by: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
 
 
 class Guardianship(Base, table=True):
@@ -99,6 +165,10 @@ class Organisation(Base, table=True):
     parent: str | None = Field(default=None, sa_type=Text, foreign_key="organisation.uscc")
     source: str = Field(sa_type=Text)
     updated_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
+    status: str = Field(default="active", sa_type=Text)
+    representative: UUID | None = Field(default=None, foreign_key="person.pid")
+    valid_from: date | None = None
+    valid_to: date | None = None
 
 
 class Place(Base, table=True):
@@ -112,6 +182,90 @@ class Place(Base, table=True):
     valid_to: date | None = None
     source: str = Field(sa_type=Text)
     updated_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
+
+
+class PlaceFormer(Base, table=True):
+    """What an area was called before."""
+
+    __tablename__ = "place_former"
+    code: str = Field(primary_key=True, sa_type=Text, foreign_key="place.code")
+    until: date = Field(primary_key=True)
+    valid_from: date | None = None
+    name: str = Field(sa_type=Text)
+    name_en: str | None = Field(default=None, sa_type=Text)
+
+
+class PlaceSuccessor(Base, table=True):
+    """Into which areas a code went when it ended."""
+
+    __tablename__ = "place_successor"
+    code: str = Field(primary_key=True, sa_type=Text, foreign_key="place.code")
+    successor: str = Field(primary_key=True, sa_type=Text, foreign_key="place.code")
+
+
+class Household(Base, table=True):
+    """户, under the registry's own number."""
+
+    __tablename__ = "household"
+    code: str = Field(primary_key=True, sa_type=Text)
+    area: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    valid_from: date
+    valid_to: date | None = None
+    source: str = Field(sa_type=Text)
+    updated_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
+
+
+class HouseholdMember(Base, table=True):
+    """Who belongs to a household as what, from when until when; nobody to two on one day."""
+
+    __tablename__ = "household_member"
+    household: str = Field(primary_key=True, sa_type=Text, foreign_key="household.code")
+    pid: UUID = Field(primary_key=True, foreign_key="person.pid")
+    valid_from: date = Field(primary_key=True)
+    relation: str = Field(sa_type=Text)
+    valid_to: date | None = None
+    source: str = Field(sa_type=Text)
+
+
+class Birth(Base, table=True):
+    """A birth as it was registered."""
+
+    __tablename__ = "birth"
+    pid: UUID = Field(primary_key=True, foreign_key="person.pid")
+    registered_on: date
+    area: str = Field(sa_type=Text)
+    place: str | None = Field(default=None, sa_type=Text)
+    mother: UUID | None = Field(default=None, foreign_key="person.pid")
+    father: UUID | None = Field(default=None, foreign_key="person.pid")
+    source: str = Field(sa_type=Text)
+    recorded_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
+    seq: int = Field(sa_type=BigInteger)
+
+
+class Death(Base, table=True):
+    """A death as it was registered."""
+
+    __tablename__ = "death"
+    pid: UUID = Field(primary_key=True, foreign_key="person.pid")
+    died_on: date
+    registered_on: date
+    area: str = Field(sa_type=Text)
+    place: str | None = Field(default=None, sa_type=Text)
+    source: str = Field(sa_type=Text)
+    recorded_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
+    seq: int = Field(sa_type=BigInteger)
+
+
+class Residence(Base, table=True):
+    """Where somebody has lived since when; each entry holds until the next one."""
+
+    __tablename__ = "residence"
+    pid: UUID = Field(primary_key=True, foreign_key="person.pid")
+    since: date = Field(primary_key=True)
+    area: str | None = Field(default=None, sa_type=Text)
+    source: str = Field(sa_type=Text)
+    seq: int = Field(sa_type=BigInteger)
 
 
 class SigningKey(Base, table=True):

@@ -7,13 +7,12 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import date
-from operator import mul
 from typing import Literal
+
+from services.kit.check_characters import USCC_ALPHABET, citizen_check_digit, uscc_check_character
 
 _CITIZEN_18 = re.compile(r"[1-9][0-9]{16}[0-9X]")
 _CITIZEN_15 = re.compile(r"[1-9][0-9]{14}")
-_CITIZEN_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_CITIZEN_CHECK = "10X98765432"
 EARLIEST_BIRTH = date(1800, 1, 1)
 
 # First two digits: GB/T 2260 provinces; 81-83 are residents from Hong Kong, Macao and Taiwan.
@@ -23,10 +22,7 @@ KNOWN_PROVINCES = frozenset(
     for code in range(block[0], block[1] + 1)
 )
 
-_USCC_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
-_USCC_VALUES = {character: value for value, character in enumerate(_USCC_ALPHABET)}
-_USCC_WEIGHTS = tuple(pow(3, place, 31) for place in range(17))
-_USCC = re.compile(rf"[{_USCC_ALPHABET}]{{2}}[0-9]{{6}}[{_USCC_ALPHABET}]{{10}}")
+_USCC = re.compile(rf"[{USCC_ALPHABET}]{{2}}[0-9]{{6}}[{USCC_ALPHABET}]{{10}}")
 
 
 class NumberError(ValueError):
@@ -60,7 +56,7 @@ def parse_citizen_number(text: str, *, today: date) -> CitizenNumber:
     """
     value = unicodedata.normalize("NFKC", text).strip().upper()
     if _CITIZEN_15.fullmatch(value):
-        value = _from_15_digits(value)
+        value = from_15_digits(value)
     elif not _CITIZEN_18.fullmatch(value):
         raise NumberError(
             "citizen_number_form", "a citizen number has 17 digits and a digit or X (or 15 digits)"
@@ -71,12 +67,8 @@ def parse_citizen_number(text: str, *, today: date) -> CitizenNumber:
     return CitizenNumber(value, value[:6], born, "male" if int(value[16]) % 2 else "female")
 
 
-def citizen_check_digit(first_17: str) -> str:
-    """ISO 7064 MOD 11-2 over the first 17 digits."""
-    return _CITIZEN_CHECK[sum(map(mul, map(int, first_17), _CITIZEN_WEIGHTS)) % 11]
-
-
-def _from_15_digits(value: str) -> str:
+def from_15_digits(value: str) -> str:
+    """The 18-character form of a number given out before 1999."""
     # GB 11643-1999: sequence 996-999 marked people born before 1900 in the old form.
     century = "18" if value[12:] >= "996" else "19"
     body = value[:6] + century + value[6:]
@@ -107,14 +99,6 @@ def parse_uscc(text: str) -> str:
     if uscc_check_character(value[:17]) != value[17]:
         raise NumberError("uscc_checksum", "the check character of the unified social credit code is wrong")
     return value
-
-
-def uscc_check_character(first_17: str) -> str:
-    """MOD 31-3 over the first 17 characters."""
-    weighted = sum(
-        _USCC_VALUES[character] * weight for character, weight in zip(first_17, _USCC_WEIGHTS, strict=True)
-    )
-    return _USCC_ALPHABET[-weighted % 31]
 
 
 def masked(value: str) -> str:

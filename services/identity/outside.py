@@ -13,10 +13,10 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 from joserfc import jwt
-from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from services.identity.signin import challenge_of
+from services.kit.principals import NOT_A_TOKEN
 from services.kit.problems import Problem
 from services.kit.settings import Settings
 
@@ -94,12 +94,12 @@ class OutsideIssuer:
         token = await self._redeemed(known, answer.get("code", ""), errand)
         try:
             claims = jwt.decode(token, known.keys, algorithms=ALGORITHMS).claims
-        except (JoseError, ValueError):
+        except NOT_A_TOKEN:
             # The keys may just have been rotated: look once more.
             known = await self._discovered(again=True)
             try:
                 claims = jwt.decode(token, known.keys, algorithms=ALGORITHMS).claims
-            except (JoseError, ValueError) as error:
+            except NOT_A_TOKEN as error:
                 raise not_signed_in("the id token does not verify") from error
         return self._checked(claims, errand)
 

@@ -2,10 +2,14 @@
 
 A code says where it belongs: its parent is the nearest known area whose prefix it carries. The table of
 first levels ships with the service; everything below is pushed.
+
+Codes have a history: an area may get another name, or its code may end and go into one other (changed,
+merged) or several (split). What a code meant on a day can be looked up for ever.
 """
 
 import json
 from collections.abc import Container, Sequence
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -58,7 +62,8 @@ async def seed(tx: Transaction) -> None:
 async def register(tx: Transaction, *, pushes: Sequence[PlacePush], source: str) -> Accepted:
     """Takes a batch whole or not at all; an area already known is brought up to date."""
     codes = [push.code for push in pushes]
-    asked = {other for code in codes for other in ancestors(code)}
+    successors = sorted({(push.code, other) for push in pushes for other in push.successors})
+    asked = {other for code in codes for other in ancestors(code)} | {other for _, other in successors}
     known = set(codes) | await registers.known_places(tx, sorted(asked))
     faults: list[Fault] = []
     rows: dict[str, tuple[object, ...]] = {}
@@ -75,13 +80,32 @@ async def register(tx: Transaction, *, pushes: Sequence[PlacePush], source: str)
             faults.append(
                 Fault(f"no known area contains {push.code}", path=f"{where}.code", code="unknown_parent")
             )
+        faults += _of_successors(where, push, known)
         rows[push.code] = (
             push.code, push.name, push.name_en, parent, level_of(push.code), push.valid_from, push.valid_to
         )  # fmt: skip
     if faults:
         raise unprocessable("invalid_places", f"{len(faults)} faults; nothing was applied", *faults)
     columns = [[row[column] for row in rows.values()] for column in range(7)]
-    return Accepted(accepted=len(pushes), changed=await registers.upsert_places(tx, columns, source))
+    await registers.keep_former_names(tx, columns)
+    changed = await registers.upsert_places(tx, columns, source)
+    changed += await registers.add_successors(tx, successors)
+    return Accepted(accepted=len(pushes), changed=changed)
+
+
+def _of_successors(where: str, push: PlacePush, known: Container[str]) -> list[Fault]:
+    faults = [
+        Fault(f"no area {other} is known", path=f"{where}.successors.{place}", code="unknown_successor")
+        for place, other in enumerate(push.successors)
+        if other not in known
+    ]
+    if push.code in push.successors:
+        message = "an area does not succeed itself"
+        faults.append(Fault(message, path=f"{where}.successors", code="own_successor"))
+    if push.successors and push.valid_to is None:
+        message = "a code with successors says when it ended"
+        faults.append(Fault(message, path=f"{where}.valid_to", code="no_end"))
+    return faults
 
 
 def _parent(code: str, known: Container[str]) -> str | None:
@@ -89,9 +113,16 @@ def _parent(code: str, known: Container[str]) -> str | None:
 
 
 async def page(
-    db: Connection, *, codes: Sequence[str] | None, parent: str | None, after: str | None, limit: int
+    db: Connection,
+    *,
+    codes: Sequence[str] | None,
+    parent: str | None,
+    on: date | None = None,
+    after: str | None,
+    limit: int,
 ) -> PlacePage:
+    """Areas by code; with `on`, those there were on that day, as they were called then."""
     start = decode_cursor(after, 1)[0] if after else ""
-    rows = await registers.places(db, codes=codes, parent=parent, after=start, limit=limit + 1)
+    rows = await registers.places(db, codes=codes, parent=parent, on=on, after=start, limit=limit + 1)
     items = [Place(**dict(row)) for row in rows[:limit]]
     return PlacePage(items=items, next=encode_cursor(items[-1].code) if len(rows) > limit else None)

@@ -6,6 +6,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from services.kit import purposes
+
 DOMAINS = ("health", "social_security", "education", "transport")
 
 CLIENTS: Mapping[str, frozenset[str]] = {
@@ -15,8 +17,10 @@ CLIENTS: Mapping[str, frozenset[str]] = {
     "insurer": frozenset({"social_security:imports:write"}),
     "gate": frozenset({"transport:readings:write"}),
     "site": frozenset({"transport:sites:write", "transport:readings:write", "notify:stream:read"}),
-    "registry": frozenset({"identity:persons:write", "identity:registers:write"}),
+    "registry": frozenset({"identity:persons:write", "identity:registers:write", "identity:registers:read"}),
     "auditor": frozenset({"audit:read", "exchange:catalogue:read"}),
+    "portal": frozenset({"exchange:usages:find"}),
+    "researcher": frozenset({"exchange:exports:request"}),
     "app": frozenset(),
 }
 
@@ -24,8 +28,10 @@ _DOMAIN = frozenset(
     {
         "events:read",
         "identity:persons:resolve",
+        "identity:residents:read",
         "exchange:read",
         "exchange:catalogue:read",
+        "exchange:consents:check",
         "notify:stream:read",
     }
 )
@@ -36,7 +42,16 @@ SERVICES: Mapping[str, frozenset[str]] = {
     "education": _DOMAIN,
     "transport": _DOMAIN,
     "identity": frozenset({"events:read"}),
-    "exchange": frozenset({"exchange:offers:read", "identity:translate", "events:read"}),
+    "exchange": frozenset(
+        {
+            "audit:usages:read",
+            "events:read",
+            "exchange:offers:read",
+            "identity:sector-ids:read",
+            "identity:translate",
+            "identity:wards:read",
+        }
+    ),
     "audit": frozenset({"events:read"}),
     "notify": frozenset({"events:read", "transport:flows:read"}),
     "gateway": frozenset(
@@ -47,10 +62,14 @@ SERVICES: Mapping[str, frozenset[str]] = {
         {
             "identity:clients:write",
             "identity:accounts:write",
+            "identity:sector-keys:write",
             "identity:registers:write",
+            "identity:registers:read",
+            "identity:residents:read",
             "identity:persons:write",
             "exchange:agreements:write",
             "exchange:catalogue:read",
+            "exchange:hiding-rights:write",
             "audit:read",
             "events:read",
             "events:replay",
@@ -70,7 +89,15 @@ CITIZEN: Mapping[str, frozenset[str]] = {
     "transport": frozenset({"transport:flows:read"}),
     "notify": frozenset({"notify:stream:read"}),
     "identity": frozenset({"identity:persons:read"}),
-    "exchange": frozenset({"exchange:catalogue:read"}),
+    "exchange": frozenset(
+        {
+            "exchange:catalogue:read",
+            "exchange:consents:read",
+            "exchange:consents:write",
+            "exchange:usage-reports:write",
+            "exchange:usages:read",
+        }
+    ),
 }
 
 ROLES: Mapping[str, frozenset[str]] = {
@@ -78,8 +105,58 @@ ROLES: Mapping[str, frozenset[str]] = {
     "auditor": frozenset(
         {"social_security:findings:read", "social_security:audits:run", "exchange:catalogue:read"}
     ),
-    "exchange_staff": frozenset({"exchange:agreements:write", "exchange:catalogue:read"}),
+    "exchange_staff": frozenset(
+        {"exchange:agreements:write", "exchange:catalogue:read", "exchange:usage-reports:answer"}
+    ),
     "operator": frozenset({"audit:read", "events:replay"}),
+    "data_steward": frozenset(
+        {"exchange:open-data:write", "exchange:exports:decide", "exchange:catalogue:read"}
+    ),
+    "identity_clerk": frozenset({"identity:matches:decide"}),
+    "clinician": frozenset({"user/*.rs", "health:emergency-accesses:write"}),
+    "privacy_officer": frozenset(
+        {
+            "exchange:usage-reports:answer",
+            "health:access-reviews:read",
+            "health:access-reviews:decide",
+            "notify:privacy:read",
+        }
+    ),
+}
+
+_BENEFITS = (purposes.BENEFIT_ADMINISTRATION, purposes.BENEFIT_AUDIT, purposes.STATISTICS)
+
+CLIENT_PURPOSES: Mapping[str, tuple[str, ...]] = {
+    # What a kind of client may say its access is for; the first is meant by one that says nothing.
+    "hospital": (
+        purposes.TREATMENT,
+        purposes.EMERGENCY,
+        purposes.PUBLIC_HEALTH,
+        purposes.OPERATIONS,
+        purposes.STATISTICS,
+        purposes.RESEARCH,
+    ),
+    "school": (purposes.EDUCATION, purposes.STATISTICS),
+    "agency": _BENEFITS,
+    "insurer": _BENEFITS,
+    "gate": (purposes.OPERATIONS,),
+    "site": (purposes.OPERATIONS,),
+    "registry": (purposes.REGISTRATION, purposes.STATISTICS),
+    "auditor": (purposes.OPERATIONS,),
+    "portal": (purposes.OWN_RECORDS,),
+    "researcher": (purposes.RESEARCH,),
+    "app": (),
+}
+
+ROLE_PURPOSES: Mapping[str, str] = {
+    "flow_staff": purposes.OPERATIONS,
+    "auditor": purposes.BENEFIT_AUDIT,
+    "exchange_staff": purposes.OPERATIONS,
+    "operator": purposes.OPERATIONS,
+    "identity_clerk": purposes.REGISTRATION,
+    "privacy_officer": purposes.OPERATIONS,
+    "clinician": purposes.TREATMENT,
+    "data_steward": purposes.STATISTICS,
 }
 
 OPENID = frozenset({"openid", "offline_access"})
@@ -129,6 +206,16 @@ def of_session(kind: str, roles: Iterable[str]) -> frozenset[str]:
     if kind == "person":
         return frozenset[str]().union(*CITIZEN.values())
     return frozenset[str]().union(*(ROLES.get(role, frozenset()) for role in roles))
+
+
+def purpose_at(service: str, kind: str, roles: Iterable[str]) -> str | None:
+    """What a session's access at a service is for: a person's own records, or what the staff role is for."""
+    if kind == "person":
+        return purposes.OWN_RECORDS
+    held = frozenset(roles)
+    return next(
+        (ROLE_PURPOSES[role] for role in ROLES if role in held and for_service(service, ROLES[role])), None
+    )
 
 
 def for_service(service: str, scopes: Iterable[str]) -> frozenset[str]:

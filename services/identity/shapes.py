@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -12,13 +13,30 @@ REGISTERED_SCHEMES = frozenset({CITIZEN_NUMBER, STUDENT_NUMBER})
 
 RESOLVE_LIMIT = 2000
 TRANSLATE_LIMIT = 10_000
+SECTOR_IDS_LIMIT = 1000
 UPSERT_LIMIT = 5000
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Area = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{5}([0-9]{3}([0-9]{3})?)?$")]
+Reach = Annotated[str, StringConstraints(pattern=r"^(0{6}|[1-9][0-9]{5}([0-9]{3}([0-9]{3})?)?)$")]
+"""An area that somebody's rights are limited to; 000000 is the whole country."""
 Sex = Literal["male", "female", "other", "unknown"]
-Outcome = Literal["matched", "created", "conflict", "invalid", "unknown"]
-ClientKind = Literal["hospital", "school", "agency", "insurer", "gate", "site", "registry", "auditor", "app"]
+EntityStatus = Literal["active", "suspended", "revoked", "dissolved"]
+"""存续, 停业, 吊销, 注销."""
+Outcome = Literal["matched", "created", "review", "conflict", "invalid", "unknown"]
+ClientKind = Literal[
+    "hospital",
+    "school",
+    "agency",
+    "insurer",
+    "gate",
+    "site",
+    "registry",
+    "auditor",
+    "portal",
+    "researcher",
+    "app",
+]
 
 
 class Shape(BaseModel):
@@ -46,6 +64,8 @@ class PersonPush(Shape):
     sex: Sex | None = None
     death_date: date | None = None
     area: Area | None = None
+    phone: Text | None = None
+    """Compared in blind form and not kept."""
 
 
 class ResolveRequest(Shape):
@@ -57,8 +77,9 @@ class Resolved(Shape):
     """What became of one person.
 
     Attributes:
-        outcome: matched (known), created (new), conflict (the push contradicts what is known: nothing
-            was merged), invalid (an identifier cannot be right), unknown (not found, and not to be made).
+        outcome: matched (known), created (new), review (new, until a clerk has looked whether it is somebody
+            known), conflict (the push contradicts what is known: nothing was merged), invalid (an identifier
+            cannot be right), unknown (not found, and not to be made).
         code: the reason's name where there is no sector id.
         problem: the reason in words; never holds an identifier.
         warnings: what is odd but no ground to refuse, such as `unknown_area`.
@@ -86,6 +107,94 @@ class TranslateRequest(BaseModel):
 
 class TranslateAnswer(Shape):
     ids: list[str | None]
+
+
+SectorIds = Annotated[
+    list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=TRANSLATE_LIMIT)
+]
+
+
+class MergedId(Shape):
+    """A sector's id of an entry that is one person with an elder one, and that one's id."""
+
+    id: str
+    now: str
+
+
+class MergedIdsPage(Shape):
+    items: list[MergedId]
+    next: str | None
+
+
+class SectorIdsRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    source: Annotated[str, Field(alias="from")]
+    targets: Annotated[list[str], Field(alias="to", min_length=1, max_length=20)]
+    ids: Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=SECTOR_IDS_LIMIT)]
+    purpose: Annotated[str | None, Field(max_length=100)] = None
+    """What they are wanted for, as the leaf will say."""
+
+
+class SectorIdsAnswer(Shape):
+    """Of each person, by sector, every id there has been: the one given out now first."""
+
+    ids: list[dict[str, list[str]] | None]
+
+
+class RenewalsRequest(Shape):
+    ids: SectorIds
+
+
+class RenewalsAnswer(Shape):
+    """The ids as they are in the key version `version`; None for one that nobody has any more."""
+
+    version: int
+    ids: list[str | None]
+
+
+class SealRequest(Shape):
+    """People of the calling service's sector, to be named to another service."""
+
+    target: str
+    ids: SectorIds
+
+
+class SealAnswer(Shape):
+    """Each person's id in the target's sector as a JWE that the target alone can read."""
+
+    sealed: list[str | None]
+
+
+class RotationRequest(Shape):
+    """A new key version for a sector; after it was adopted, ids of the old one are understood this long."""
+
+    sector: Text
+    overlap_days: Annotated[int, Field(ge=1, le=365)] = 30
+
+
+class RotationAnswer(Shape):
+    sector: str
+    version: int
+    job: UUID
+
+
+class AdoptionRequest(Shape):
+    version: int
+
+
+class SectorKeyVersion(Shape):
+    sector: str
+    version: int
+    state: Literal["offered", "current", "leaving", "retired"]
+    created_at: datetime
+    prepared_at: datetime | None
+    understood_until: datetime | None
+    overlap_days: int
+
+
+class SectorKeysAnswer(Shape):
+    keys: list[SectorKeyVersion]
 
 
 class MaskedIdentifier(Shape):
@@ -119,13 +228,99 @@ class Me(Shape):
     guardian_of: list[Ward]
 
 
+MatchState = Literal["open", "unsure", "same", "different"]
+MatchDecision = Literal["same", "different", "unsure"]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=1000)]
+
+
+class MatchPart(Shape):
+    """What one comparison found, and what it weighs: a bit doubles the odds, a negative one halves them."""
+
+    comparison: str
+    comparison_zh: str
+    comparison_en: str
+    level: str
+    zh: str
+    en: str
+    bits: float
+    agrees: bool
+
+
+class MatchSource(Shape):
+    """What a source of a person is known by: an identifier, its middle covered."""
+
+    system: str
+    value: str
+
+
+class MatchSide(Shape):
+    """One of the two. `person` names it in this service's own doors."""
+
+    person: str
+    name: str | None
+    birth_date: date | None
+    sex: Sex | None
+    death_date: date | None
+    area: PlaceRef | None
+    registered: bool
+    known_since: datetime
+    identifiers: list[MatchSource]
+
+
+class MatchReview(Shape):
+    """A pair that may be one person.
+
+    Attributes:
+        why: model (alike), identifiers (theirs came in one push), clerk (put together by one).
+        weight: log2 of the odds that it is one person: `prior` and the parts' bits together.
+        probability: the same as a probability.
+    """
+
+    id: UUID
+    state: MatchState
+    why: Literal["model", "identifiers", "clerk"]
+    model: str
+    weight: float
+    prior: float
+    probability: float
+    parts: list[MatchPart]
+    sides: list[MatchSide]
+    source: str
+    created_at: datetime
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    reason: str | None = None
+
+
+class MatchReviewPage(Shape):
+    items: list[MatchReview]
+    next: str | None = None
+
+
+class DecisionRequest(Shape):
+    decision: MatchDecision
+    reason: Reason
+
+
+class MergeRequest(Shape):
+    """Two people, as `MatchSide.person` names them."""
+
+    person: Annotated[str, StringConstraints(max_length=64)]
+    other: Annotated[str, StringConstraints(max_length=64)]
+    reason: Reason
+
+
+class UnmergeRequest(Shape):
+    reason: Reason
+
+
 class ClientRequest(Shape):
     """A client to register. `jwk` is the public half of a P-256 key; the private half never leaves home."""
 
     kind: ClientKind
     name: Text
     organisation: Text | None = None
-    area: Area | None = None
+    area: Reach | None = None
     jwk: dict[str, Any] | None = None
     redirect_uris: Annotated[
         list[Annotated[str, StringConstraints(max_length=500)]], Field(max_length=10)
@@ -155,7 +350,8 @@ class AccountRequest(Shape):
     password: Annotated[str, StringConstraints(min_length=8, max_length=200)] | None = None
     external: External | None = None
     roles: list[Text] = []
-    areas: list[Area] = []
+    areas: list[Reach] = []
+    """Where a staff account's rights hold; required for one."""
     organisation: Text | None = None
     identifier: Identifier | str | None = None
     """The person's identifier; a bare string is a citizen number."""
@@ -167,12 +363,21 @@ class AccountAnswer(Shape):
 
 
 class OrganisationPush(Shape):
+    """A legal entity (法人). `representative` is kept as a link to a person and shown to nobody here.
+
+    What is not said of status, term and representative stays as it was.
+    """
+
     uscc: str
     name: Text
     name_en: Text | None = None
     kind: Text
     area: Area
     parent: str | None = None
+    status: EntityStatus | None = None
+    representative: Identifier | None = None
+    valid_from: date | None = None
+    valid_to: date | None = None
 
 
 class OrganisationsRequest(Shape):
@@ -186,16 +391,25 @@ class Organisation(Shape):
     kind: str
     area: str
     parent: str | None = None
+    status: EntityStatus = "active"
+    valid_from: date | None = None
+    valid_to: date | None = None
 
 
 class PlacePush(Shape):
-    """An area of GB/T 2260 (6 digits) or below it (9 and 12 digits)."""
+    """An area of GB/T 2260 (6 digits) or below it (9 and 12 digits).
+
+    `valid_from` is since when the code stands for this area under this name: a later one than is known, with
+    another name, is a change of name. A code that ended says into which it went: one for a change or a
+    merger, several for a split.
+    """
 
     code: Area
     name: Text
     name_en: Text | None = None
     valid_from: date | None = None
     valid_to: date | None = None
+    successors: Annotated[list[Area], Field(max_length=20)] = []
 
 
 class PlacesRequest(Shape):
@@ -210,6 +424,7 @@ class Place(Shape):
     level: str
     valid_from: date | None = None
     valid_to: date | None = None
+    successors: list[str] = []
 
 
 class PlacePage(Shape):
@@ -220,6 +435,22 @@ class PlacePage(Shape):
 class OrganisationPage(Shape):
     items: list[Organisation]
     next: str | None = None
+
+
+class KnownWard(Ward):
+    """A ward by its id in the sector that asks."""
+
+    id: str
+
+
+class WardsRequest(Shape):
+    """Whose wards: a guardian's id in the sector of the service that asks."""
+
+    guardian: Annotated[str, Field(pattern=r"^h1_[A-Z2-7]{26}$")]
+
+
+class WardsAnswer(Shape):
+    wards: list[KnownWard]
 
 
 class GuardianshipPush(Shape):

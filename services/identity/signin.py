@@ -25,7 +25,7 @@ from services.identity.repository import access
 from services.identity.shapes import AccountAnswer, AccountRequest
 from services.identity.tokens import SESSION, digest
 from services.kit.database import Database, Row, Transaction
-from services.kit.problems import Problem, unprocessable
+from services.kit.problems import Fault, Problem, unprocessable
 from services.kit.settings import Settings
 
 CODE_LIFE = timedelta(seconds=60)
@@ -232,6 +232,9 @@ async def add_account(
         raise unprocessable(
             "unknown_role", f"no role {', '.join(unknown)}; known are {', '.join(scopes.ROLES)}"
         )
+    if request.kind == "staff" and not request.areas:
+        message = "a staff account needs the areas it is responsible for; 000000 is the whole country"
+        raise unprocessable("areas_missing", message, Fault(message, field="areas", code="missing"))
     if (request.username is None) != (request.password is None):
         raise unprocessable("incomplete_account", "username and password belong together")
     if request.username is None and request.external is None:

@@ -1,12 +1,14 @@
 """What is issued: tokens for clients, for people's sessions, and for one service each (RFC 8693).
 
 `services/kit/principals.py` is the other side and reads exactly these claims. An access token is ES256,
-names its services in `aud`, and carries a person's sector id only sealed to the one service.
+names its services in `aud`, and carries a person's sector ids only sealed to the one service.
 """
 
 import hashlib
+import hmac
 import secrets
 import time
+from base64 import b32encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,17 +16,22 @@ from typing import Any
 from uuid import UUID
 
 from joserfc import jwt
-from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from services.identity import persons, scopes
 from services.identity.clients import Client
 from services.identity.keys import SigningKeys
-from services.identity.persons import Register
-from services.identity.refusals import invalid_grant, invalid_scope, invalid_target, unauthorized_client
+from services.identity.refusals import (
+    invalid_grant,
+    invalid_request,
+    invalid_scope,
+    invalid_target,
+    unauthorized_client,
+)
+from services.identity.register import Register
 from services.identity.repository import access
 from services.kit.database import Row, Transaction
-from services.kit.principals import seal
+from services.kit.principals import NOT_A_TOKEN, seal
 from services.kit.settings import Settings
 
 CLIENT_TOKEN_S = 900
@@ -34,7 +41,7 @@ REFRESH_TOKEN = timedelta(hours=8)
 SESSION = timedelta(hours=12)
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 GATEWAY = "gateway"
-WITH_SECTOR = frozenset({*scopes.DOMAINS, "exchange"})
+WITH_SECTOR = frozenset({*scopes.DOMAINS, "exchange", "notify"})
 """Services that know people, each by its own sector's ids."""
 
 
@@ -59,12 +66,21 @@ class Issuer:
     def seal(self, sector_id: str, service: str) -> str:
         return seal(sector_id, self.settings.secret_for(service, "seal"))
 
+    def pairwise(self, account: str, service: str) -> str:
+        """A person's account as one service knows it: the same name in two services' logs would join their
+        dumps as surely as the same id. Identity itself goes by the account."""
+        if service == "identity":
+            return account
+        key = self.settings.secret_for("identity", "pairwise")
+        digest = hmac.digest(key, f"{service}\x1f{account}".encode(), "sha256")
+        return f"p1_{b32encode(digest)[:26].decode()}"
+
     async def read(self, token: str) -> dict[str, Any] | None:
         """The claims of an access token of ours that has not expired; None for anything else."""
         keys: KeySet = await self.keys.key_set()
         try:
             found = jwt.decode(token, keys, algorithms=["ES256"])
-        except (JoseError, ValueError):
+        except NOT_A_TOKEN:
             return None
         claims = found.claims
         expires = claims.get("exp")
@@ -90,8 +106,24 @@ def _granted(available: Collection[str], asked: list[str] | None) -> frozenset[s
     return given
 
 
-async def for_client(issuer: Issuer, client: Client, asked: list[str] | None) -> dict[str, Any]:
-    """Client credentials (RFC 6749 section 4.4) for an organisation or one of our own services."""
+def _purpose(client: Client, asked: str | None) -> str | None:
+    """What the client's access is for: as it asks, or what its kind is for."""
+    if asked is None:
+        return None if client.service else next(iter(client.purposes), None)
+    if asked not in client.purposes:
+        known = ", ".join(client.purposes) or "none"
+        raise invalid_request(f"purpose {asked[:40]} is not one of a {client.kind}'s; they are: {known}")
+    return asked
+
+
+async def for_client(
+    issuer: Issuer, client: Client, asked: list[str] | None, purpose: str | None = None
+) -> dict[str, Any]:
+    """Client credentials (RFC 6749 section 4.4) for an organisation or one of our own services.
+
+    Args:
+        purpose: code of `services/kit/purposes.py`; what the client's kind is for by default.
+    """
     if client.public:
         raise unauthorized_client("client credentials need a client with a key")
     granted = _granted(client.scopes, asked)
@@ -110,6 +142,7 @@ async def for_client(issuer: Issuer, client: Client, asked: list[str] | None) ->
             "areas": [client.area] if client.area else None,
             "aud": sorted(audiences),
             "scope": " ".join(sorted(granted)),
+            "purpose": _purpose(client, purpose),
         },
         life_s=CLIENT_TOKEN_S,
     )
@@ -164,7 +197,10 @@ def _answer(token: str, life_s: int, granted: Collection[str]) -> dict[str, Any]
 async def exchange(
     tx: Transaction, issuer: Issuer, register: Register, client: Client, form: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The gateway gives a session's token and gets a short one for a single service (RFC 8693)."""
+    """The gateway gives a session's token and gets a short one for a single service (RFC 8693).
+
+    Each exchange is a leaf: with the person as its subject, and the sector that the id was for.
+    """
     if client.service != GATEWAY:
         raise unauthorized_client("only the gateway exchanges sessions")
     if form.get("subject_token_type") != ACCESS_TOKEN_TYPE:
@@ -181,9 +217,17 @@ async def exchange(
     if not granted:
         raise invalid_target(f"the session may do nothing at {service}")
     life = min(EXCHANGED_TOKEN_S, int(claims["exp"] - time.time()))
+    pid: UUID | None = session["pid"] if session["kind"] == "person" else None
+    purpose = scopes.purpose_at(service, claims["kind"], claims.get("roles") or ())
+    await tx.leaf(
+        action="session.exchanged",
+        subject=register.sectors.id_of("identity", pid) if pid is not None else None,
+        resource=f"sectors/{service}",
+        purpose=purpose,
+    )
     token = await issuer.sign(
         {
-            "sub": claims["sub"],
+            "sub": claims["sub"] if pid is None else issuer.pairwise(claims["sub"], service),
             "client_id": claims["client_id"],
             "kind": claims["kind"],
             "org": claims.get("org"),
@@ -191,7 +235,8 @@ async def exchange(
             "areas": claims.get("areas"),
             "aud": [service],
             "scope": " ".join(sorted(granted)),
-            "sid": await _sealed_id(tx, issuer, register, service, session),
+            "purpose": purpose,
+            "sid": await _sealed_ids(tx, issuer, register, service, pid),
             "act": {"sub": client.client_id},
         },
         life_s=life,
@@ -199,20 +244,13 @@ async def exchange(
     return _answer(token, life, granted) | {"issued_token_type": ACCESS_TOKEN_TYPE}
 
 
-async def _sealed_id(
-    tx: Transaction, issuer: Issuer, register: Register, service: str, session: Row
+async def _sealed_ids(
+    tx: Transaction, issuer: Issuer, register: Register, service: str, pid: UUID | None
 ) -> str | None:
-    """The person's id in the service's sector, readable by that service alone; each one is logged."""
-    pid: UUID | None = session["pid"]
-    if pid is None or session["kind"] != "person" or service not in WITH_SECTOR:
+    """The person's ids in the service's sector, readable by that service alone."""
+    if pid is None or service not in WITH_SECTOR:
         return None
-    found = await persons.sector_id_of(tx, register, sector=service, pid=pid)
-    await tx.leaf(
-        action="session.exchanged",
-        subject=register.sectors.id_of("identity", pid),
-        resource=f"sectors/{service}",
-    )
-    return issuer.seal(found, service)
+    return issuer.seal(" ".join(await persons.sector_ids_of(tx, register, sector=service, pid=pid)), service)
 
 
 async def _live_session(tx: Transaction, claims: Mapping[str, Any] | None) -> Row | None:

@@ -1,15 +1,26 @@
-"""What keeps an identifier unreadable in the database and yet findable.
+"""What keeps an identifier unreadable in the database and yet findable, and the vault it is kept in.
 
 A value is encrypted with AES-256-GCM, bound to its scheme, and indexed by an HMAC of (scheme, value): who
 copies the tables without the master secret has neither the numbers nor a way to try them out.
+
+The tables that tie a person to numbers and to sector ids stand in the schema `vault`, under a login role of
+their own (`huimin_vault`). That role is a member of `huimin_identity`, never the reverse: a push that writes
+people, identifiers, leaf and event is one transaction on the vault's connections, and whoever holds only
+identity's own role (sign-in, pages, exports, a leaked password) can neither read the vault nor `set role`.
 """
 
 import hmac
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from fastapi import Depends
 
+from services.kit.app import Kit, KitDep
+from services.kit.database import Database, Transaction
+from services.kit.principals import current_principal
 from services.kit.settings import Settings
 
 _NONCE_BYTES = 12
@@ -53,3 +64,27 @@ class Vault:
 
     def open(self, scheme: str, sealed: bytes) -> str:
         return self.box.open(sealed, scheme).decode()
+
+
+async def open_vault(kit: Kit) -> Database:
+    """The pool that signs in as the vault's role; it ends with the service, or with the job."""
+    database = Database(kit.settings, "identity", inner="vault")
+    await database.start()
+    kit.stack.push_async_callback(database.stop)
+    return database
+
+
+def vault_of(kit: Kit) -> Database:
+    """Where every transaction that touches numbers or sector ids is opened."""
+    found: Database = kit.parts["vault"]
+    return found
+
+
+async def _transaction(
+    kit: KitDep, principal: Annotated[Any, Depends(current_principal)]
+) -> AsyncIterator[Transaction]:
+    async with vault_of(kit).transaction(principal) as transaction:
+        yield transaction
+
+
+VaultTx = Annotated[Transaction, Depends(_transaction, scope="function")]

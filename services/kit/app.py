@@ -7,7 +7,7 @@ parameters nobody declared.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args, get_origin
@@ -27,8 +27,9 @@ from services.kit.calls import Calls
 from services.kit.database import Connection, Database, Transaction
 from services.kit.frame import Frame
 from services.kit.offers import Offer, offers_router
-from services.kit.principals import TokenVerifier, current_principal
-from services.kit.problems import Fault, bad_request
+from services.kit.policy import Decision, Policies, Resource, package_of
+from services.kit.principals import Kind, Principal, TokenVerifier, allowed, current_principal
+from services.kit.problems import Fault, Problem, bad_request
 from services.kit.rendering import Render, install_handlers, render_problem
 from services.kit.settings import Settings
 from services.kit.waking import stopped
@@ -51,6 +52,45 @@ class Kit:
     jobs: "jobs.Jobs | None" = None
     parts: dict[str, Any] = field(default_factory=dict)
     """What a service's own startup hook made and its doors use, by name."""
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    """Closed when the service stops, the last that was put on it first."""
+    policy: Policies = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.policy = Policies.of(package_of(self.name))
+
+    def permitted(
+        self,
+        who: Principal,
+        action: str,
+        resource: Resource,
+        *,
+        consent: bool = False,
+        relations: Collection[str] = (),
+        purpose: str | None = None,
+    ) -> Decision:
+        """`policy.require`, and an access leaf of the attempt where it is refused.
+
+        Raises:
+            Problem: 403, its code the reason.
+        """
+        try:
+            return self.policy.require(
+                who, action, resource, consent=consent, relations=relations, purpose=purpose
+            )
+        except Problem as refusal:
+            if self.leaves is not None:
+                self.leaves.add(
+                    who,
+                    action=action,
+                    subject=resource.owner,
+                    resource=resource.id,
+                    records=0,
+                    purpose=purpose,
+                    reason=refusal.code,
+                    outcome="refused",
+                )
+            raise
 
     @property
     def db(self) -> Database:
@@ -65,6 +105,24 @@ def kit_of(connection: HTTPConnection) -> Kit:
 
 
 KitDep = Annotated[Kit, Depends(kit_of)]
+
+
+def permitted(
+    action: str,
+    resource: Resource | Callable[[Principal], Resource],
+    *scopes: str,
+    kinds: tuple[Kind, ...] = (),
+) -> Any:
+    """Dependency: `allowed`, and the access policies permit the action on the resource as a whole.
+
+    Use as `who: Annotated[Principal, permitted("keys.read", KEYS, "identity:clients:write")]`.
+    """
+
+    async def check(kit: KitDep, who: Annotated[Principal, allowed(*scopes, kinds=kinds)]) -> Principal:
+        kit.permitted(who, action, resource if isinstance(resource, Resource) else resource(who))
+        return who
+
+    return Depends(check)
 
 
 async def _transaction(
@@ -272,6 +330,7 @@ async def _start(
         settings=settings,
         calls=calls,
         redis=broker,
+        stack=stack,
         tokens=TokenVerifier(
             issuer=settings.issuer,
             audience=name,

@@ -1,6 +1,7 @@
 """Keyset cursors: opaque to the caller, the sort key's last value to us."""
 
 import base64
+from uuid import UUID
 
 from services.kit.problems import Problem
 
@@ -24,6 +25,35 @@ def decode_cursor(cursor: str, parts: int) -> list[str]:
     if len(found) != parts:
         raise bad_cursor()
     return found
+
+
+def whole_number(part: str) -> int:
+    """A part that is a row's number.
+
+    Raises:
+        Problem: 400 when no row can have it.
+    """
+    try:
+        found = int(part)
+    except ValueError as error:
+        raise bad_cursor() from error
+    if not -(2**63) <= found < 2**63:
+        raise bad_cursor()
+    return found
+
+
+def uuid_after(cursor: str | None) -> UUID | None:
+    """The row's id in a cursor of that alone; None without a cursor.
+
+    Raises:
+        Problem: 400 when it is none.
+    """
+    if cursor is None:
+        return None
+    try:
+        return UUID(decode_cursor(cursor, 1)[0])
+    except ValueError as error:
+        raise bad_cursor() from error
 
 
 def bad_cursor() -> Problem:

@@ -56,12 +56,19 @@ class Connection(Protocol):
     ) -> str: ...
 
 
-def role_of(service: str) -> str:
-    return f"huimin_{service}"
+def role_of(service: str, inner: str | None = None) -> str:
+    return f"huimin_{inner or service}"
 
 
-def service_url(settings: Settings, service: str) -> str:
+def password_of(settings: Settings, service: str, inner: str | None = None) -> str:
+    return settings.secret_for(service, f"postgres-{inner}" if inner else "postgres").hex()
+
+
+def service_url(settings: Settings, service: str, inner: str | None = None) -> str:
     """The service's own address at the database: its role, its derived password.
+
+    Args:
+        inner: as the role of a schema that the service keeps apart from its own.
 
     Raises:
         RuntimeError: HUIMIN_DATABASE_URL is not set.
@@ -69,9 +76,9 @@ def service_url(settings: Settings, service: str) -> str:
     if not settings.database_url:
         raise RuntimeError("set HUIMIN_DATABASE_URL, or start with ./run up, which brings a database along")
     parts = urlsplit(settings.database_url)
-    password = quote(settings.secret_for(service, "postgres").hex())
+    password = quote(password_of(settings, service, inner))
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{role_of(service)}:{password}@{host}"))
+    return urlunsplit(parts._replace(netloc=f"{role_of(service, inner)}:{password}@{host}"))
 
 
 class Transaction:
@@ -130,11 +137,22 @@ class Transaction:
 
 
 class Database:
-    """A service's pool. `start` and `stop` belong to the app's lifespan or the job's."""
+    """A service's pool. `start` and `stop` belong to the app's lifespan or the job's.
 
-    def __init__(self, settings: Settings, service: str, *, max_connections: int | None = None) -> None:
+    Args:
+        inner: signed in as the role of a schema that the service keeps apart from its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        service: str,
+        *,
+        max_connections: int | None = None,
+        inner: str | None = None,
+    ) -> None:
         self.service = service
-        self._url = service_url(settings, service)
+        self._url = service_url(settings, service, inner)
         self._settings = settings
         self._max = max_connections or settings.pool_max_connections
         self._pool: Any = None

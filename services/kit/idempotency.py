@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from services.kit.problems import unprocessable
+from services.kit.problems import Problem, unprocessable
 
 if TYPE_CHECKING:
     from services.kit.database import Connection
@@ -49,6 +49,13 @@ def request_hash(*parts: bytes) -> bytes:
 def content_key(body_sha256: bytes) -> str:
     """The key of a batch that came without one: its content. Such keys are kept for good."""
     return f"sha256:{body_sha256.hex()}"
+
+
+def key_reused() -> Problem:
+    return unprocessable(
+        "idempotency_key_reused",
+        "this Idempotency-Key came with a different request before; take a new key for a new request",
+    )
 
 
 async def known_answer(db: "Connection", client: str, key: str, request_hash: bytes) -> Answer | None:
@@ -108,8 +115,5 @@ async def _answered(tx: "Connection", client: str, key: str, request_hash: bytes
     )
     assert row is not None, "a conflicting row that is committed can be read"
     if row["request_hash"] != request_hash:
-        raise unprocessable(
-            "idempotency_key_reused",
-            "this Idempotency-Key came with a different request before; take a new key for a new request",
-        )
+        raise key_reused()
     return Answer(row["status"], row["body"], row["headers"])

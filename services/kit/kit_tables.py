@@ -153,4 +153,13 @@ begin
 end $$;
 """
 
+MEMBER_RIGHTS_SQL = """
+do $$
+begin
+    if exists (select from pg_roles where rolname = 'huimin_audit') and current_user <> 'huimin_audit' then
+        grant select on leaf_member to huimin_audit;
+    end if;
+end $$;
+"""
+
 KIT_TABLES_SQL = LEAF_SQL + EVENTS_SQL + JOB_SQL + IDEMPOTENCY_SQL + RIGHTS_SQL

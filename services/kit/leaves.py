@@ -39,7 +39,9 @@ class About(TypedDict, total=False):
         resource: what was accessed, e.g. `Patient/123` or a dataset's name. Never a citizen number.
         batch_hash: SHA-256 of the pushed batch, hexadecimal.
         agreement: id of the exchange agreement the access rests on.
+        relation: what ties the caller to the person, where the access rests on it: treatment, break_glass, …
         reason: free words of the requester.
+        hidden: id of the recorded right by which the person's own list only counts this access.
         outcome: `permitted` unless said otherwise.
     """
 
@@ -53,6 +55,8 @@ class About(TypedDict, total=False):
     batch_hash: str | None
     agreement: str | None
     reason: str | None
+    relation: str | None
+    hidden: str | None
     outcome: Outcome
 
 
@@ -76,6 +80,8 @@ class Leaf:
     batch_hash: str | None = None
     agreement: str | None = None
     reason: str | None = None
+    relation: str | None = None
+    hidden: str | None = None
     outcome: Outcome = "permitted"
 
     def body(self) -> bytes:
@@ -227,6 +233,7 @@ class LeafBuffer:
             raise unavailable(
                 "accesses cannot be recorded at present, so nothing is shown; try again shortly"
             )
+        leaf.body()  # what cannot be written is refused here, where it hinders nobody else's leaves
         self._waiting.append(leaf)
         self._taken += 1
         self._some.set()

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from services.kit.database import service_url
-from services.kit.kit_tables import KIT_TABLES_SQL
+from services.kit.database import role_of, service_url
+from services.kit.kit_tables import KIT_TABLES_SQL, MEMBER_RIGHTS_SQL
 from services.kit.settings import Settings
 
 
@@ -26,24 +26,31 @@ def kit_tables() -> None:
     run_script(KIT_TABLES_SQL)
 
 
+def let_audit_read_members() -> None:
+    """Lets services/audit find the bulk reads a person was in (`leaf_member`), in each service's `0002`."""
+    run_script(MEMBER_RIGHTS_SQL)
+
+
 def run_script(sql: str) -> None:
     """Several statements at once, inside a migration (a prepared statement may hold only one)."""
     raw: Any = op.get_bind().connection.dbapi_connection
     raw.run_async(lambda connection: connection.execute(sql))
 
 
-async def migrate(settings: Settings, service: str, package: str) -> list[str]:
+async def migrate(settings: Settings, service: str, package: str, inner: str | None = None) -> list[str]:
     """Brings the service's schema to its newest step; safe to call at every start and from several places.
 
     Args:
         package: where the service lives, e.g. "services.identity" or "health"; its `migrations` folder
             holds the steps.
+        inner: the schema it keeps apart from its own, if it has one: the steps run signed in as that
+            one's role, as the service's until they say `reset role`.
 
     Returns:
         The revisions that were applied, oldest first.
     """
     folder = Path(str(import_module(f"{package}.migrations").__path__[0]))
-    url = service_url(settings, service).replace("postgresql://", "postgresql+asyncpg://", 1)
+    url = service_url(settings, service, inner).replace("postgresql://", "postgresql+asyncpg://", 1)
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
@@ -54,6 +61,7 @@ async def migrate(settings: Settings, service: str, package: str) -> list[str]:
 
 def _upgrade(connection: SyncConnection, service: str, folder: Path) -> list[str]:
     connection.execute(text("select pg_advisory_xact_lock(hashtext('huimin migrate'))"))
+    connection.execute(text(f"set local role {role_of(service)}"))
     config = Config()
     config.set_main_option("script_location", str(folder))
     script = ScriptDirectory(str(folder), version_locations=[str(folder)])

@@ -16,6 +16,7 @@ from joserfc import jwe, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OctKey
 
+from services.kit import telemetry
 from services.kit.areas import area_prefix
 from services.kit.problems import Problem, forbidden, unauthenticated
 
@@ -24,6 +25,8 @@ LEEWAY_S = 5
 CACHED_S = 30
 """A verified token is believed this long without looking at its signature again."""
 CACHED_TOKENS = 4096
+NOT_A_TOKEN = (JoseError, ValueError, TypeError)
+"""What decoding a forged token ends with; joserfc raises TypeError for a header of odd types."""
 EVERYTHING = "*"
 
 
@@ -35,8 +38,10 @@ class Principal:
         subject: pseudonymous for people (pairwise, never a citizen number); the client id otherwise.
         organisation: code of the organisation acted for.
         scopes: what the token grants at this service.
-        areas: GB/T 2260 prefixes the rights are limited to; empty means everywhere.
-        sector_id: the person's id in this service's sector, unsealed.
+        areas: GB/T 2260 codes the rights are limited to, 000000 for the whole country; empty means
+            everywhere, for staff nowhere.
+        sector_ids: the person's ids in this service's sector, unsealed: the one given out now first, then
+            those of entries of the register that were decided to be the same person.
         service: the calling service's name where the caller is one of ours.
         token: the bearer token itself, to be handed on.
     """
@@ -49,17 +54,35 @@ class Principal:
     roles: frozenset[str] = frozenset()
     areas: tuple[str, ...] = ()
     purpose: str | None = None
-    sector_id: str | None = None
+    sector_ids: tuple[str, ...] = ()
     service: str | None = None
     expires_at: float = float("inf")
     token: str | None = field(default=None, repr=False)
+
+    @property
+    def sector_id(self) -> str | None:
+        """The person's id in this service's sector that is given out now: what is written is written with it.
+        What is the person's own is read by all of `sector_ids`."""
+        return next(iter(self.sector_ids), None)
 
     def may(self, *scopes: str) -> bool:
         """Whether any one of the scopes is granted."""
         return EVERYTHING in self.scopes or not self.scopes.isdisjoint(scopes)
 
+    @property
+    def area_prefixes(self) -> tuple[str, ...] | None:
+        """What the codes of the areas within these rights begin with; None for everywhere."""
+        found = tuple(map(area_prefix, self.areas))
+        return None if "" in found or (not found and self.kind != "staff") else found
+
     def may_area(self, area: str | None) -> bool:
-        return not self.areas or (area is not None and area.startswith(tuple(map(area_prefix, self.areas))))
+        found = self.area_prefixes
+        return found is None or (area is not None and area.startswith(found))
+
+    @property
+    def unguarded(self) -> bool:
+        """Whether this is everybody, while the suite runs with --no-auth."""
+        return EVERYTHING in self.scopes
 
 
 ANONYMOUS = Principal(kind="anonymous", subject="anonymous")
@@ -137,7 +160,11 @@ class TokenVerifier:
         cached = self._known.get(token)
         if cached and now < min(cached[0], cached[1].expires_at + LEEWAY_S):
             return cached[1]
-        principal = self._principal_of(await self._claims(token), token)
+        try:
+            principal = self._principal_of(await self._claims(token), token)
+        except Problem as refused:
+            telemetry.logger(self._audience).warning("token refused", extra={"reason": refused.detail})
+            raise
         self._known[token] = (now + CACHED_S, principal)
         if len(self._known) > CACHED_TOKENS:
             self._known.popitem(last=False)
@@ -148,7 +175,7 @@ class TokenVerifier:
             keys = await self._key_set(refresh=attempt == 2)
             try:
                 claims = jwt.decode(token, keys, algorithms=["ES256"]).claims
-            except (JoseError, ValueError) as error:
+            except NOT_A_TOKEN as error:
                 # A key that is not known yet may just have been rotated in: look once more.
                 if attempt == 1 and time.monotonic() - self._fetched_at > 1.0:
                     continue
@@ -188,18 +215,18 @@ class TokenVerifier:
             roles=frozenset(claims.get("roles", ())),
             areas=tuple(claims.get("areas", ())),
             purpose=claims.get("purpose"),
-            sector_id=self._sector_id(claims.get("sid")),
+            sector_ids=self._sector_ids(claims.get("sid")),
             service=service,
             expires_at=float(claims["exp"]),
             token=token,
         )
 
-    def _sector_id(self, sealed: str | None) -> str | None:
+    def _sector_ids(self, sealed: str | None) -> tuple[str, ...]:
         if sealed is None:
-            return None
+            return ()
         try:
-            return unseal(sealed, self._seal_key)
-        except (JoseError, ValueError) as error:
+            return tuple(unseal(sealed, self._seal_key).split())
+        except NOT_A_TOKEN as error:
             raise unauthenticated("the sector id in the token is sealed to another service") from error
 
 

@@ -10,7 +10,7 @@ import hmac
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Mode = Literal["embedded", "separate"]
@@ -55,6 +55,14 @@ class Settings(BaseSettings):
 
     secret: SecretStr | None = None
     service_secret: SecretStr | None = None
+
+    usage_report_days: int = Field(default=15, ge=0, le=60)
+    """Working days within which an organisation answers a person who says that a usage looks wrong."""
+
+    emergency_access_hours: float = Field(default=4.0, gt=0, le=72)
+    """How long a health record that was opened in an emergency stays open."""
+    emergency_review_hours: float = Field(default=72.0, gt=0, le=720)
+    """Within which the privacy officer says whether it was justified."""
 
     no_auth: bool = False
     demo: bool = False

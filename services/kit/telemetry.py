@@ -20,6 +20,8 @@ import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
 from starlette.responses import Response
 
+from services.kit.check_characters import citizen_check_digit
+
 if TYPE_CHECKING:
     from services.kit.settings import Settings
 
@@ -87,17 +89,10 @@ def mask(text: str) -> str:
     return _CITIZEN_NUMBER.sub(_MASKED, text)
 
 
-_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-
-
 def holds_citizen_number(text: str) -> bool:
     """Whether an 18-character citizen number with a right check character stands in the text."""
-    return any(_checks(found[0]) for found in _CITIZEN_NUMBER.finditer(text) if len(found[0]) == 18)
-
-
-def _checks(number: str) -> bool:
-    rest = sum(int(digit) * weight for digit, weight in zip(number, _WEIGHTS, strict=False)) % 11
-    return "10X98765432"[rest] == number[17].upper()
+    numbers = (found[0].upper() for found in _CITIZEN_NUMBER.finditer(text) if len(found[0]) == 18)
+    return any(citizen_check_digit(number[:17]) == number[17] for number in numbers)
 
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -16,20 +16,22 @@ from services.notify.shapes import Events, Topic
 
 router = Router(prefix="/notify")
 
-Reads = Annotated[Principal, allowed("notify:stream:read")]
+Reads = Annotated[Principal, allowed("notify:stream:read", "notify:privacy:read")]
 Position = Annotated[int, Query(ge=0, le=2**63 - 1)]
 
 
 @router.get("/events")
 async def list_events(
     read: Read,
+    kit: KitDep,
     who: Reads,
     topic: str,
     area: str | None = None,
     after: Position = 0,
     limit: Annotated[int, Query(ge=1, le=messages.PAGE)] = 100,
 ) -> Events:
-    return await messages.page(read, topic=topic, area=area, after=after, limit=limit)
+    audience = messages.audience(kit, who, topic)
+    return await messages.page(read, audience, topic=topic, area=area, after=after, limit=limit)
 
 
 @router.get("/topics/{topic}")
@@ -46,11 +48,11 @@ async def stream(
     after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
-    messages.check_topic(topic)
+    audience = messages.audience(kit, who, topic)
     area_prefix(area)
     position = _position(last_event_id) if last_event_id else after
     return StreamingResponse(
-        streams.event_stream(kit, who=who, topic=topic, area=area, after=position),
+        streams.event_stream(kit, audience, who=who, topic=topic, area=area, after=position),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )

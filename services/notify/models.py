@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, MetaData, Text, func, text
+from sqlalchemy import BigInteger, DateTime, MetaData, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -21,13 +21,16 @@ _BIG: Any = BigInteger()
 class Message(Base, table=True):
     """What a topic's subscribers are told, once each."""
 
+    __table_args__ = (UniqueConstraint("event_id", "topic"),)
     seq: int = Field(sa_type=_BIG, primary_key=True, sa_column_kwargs={"autoincrement": False})
     topic: str = Field(sa_type=Text)
     area: str | None = Field(default=None, sa_type=Text)
     time: datetime = Field(sa_type=_TIME)
-    event_id: UUID = Field(unique=True)
+    event_id: UUID
     data: dict[str, Any] = Field(sa_type=JSONB)
     recorded_at: datetime = Field(sa_type=_TIME, sa_column_kwargs={"server_default": func.now()})
+    recipient: str | None = Field(default=None, sa_type=Text)
+    organisation: str | None = Field(default=None, sa_type=Text)
 
 
 class MessageHead(Base, table=True):

@@ -15,6 +15,7 @@ from services.kit.app import Kit
 from services.kit.principals import Principal
 from services.kit.waking import woken
 from services.notify import messages, repository
+from services.notify.messages import Audience
 from services.notify.shapes import Message
 from services.notify.wakeups import announce, wakeups
 
@@ -25,7 +26,7 @@ TOLD_WITHIN_S = 30.0
 
 
 async def event_stream(
-    kit: Kit, *, who: Principal, topic: str, area: str | None, after: int | None
+    kit: Kit, audience: Audience, *, who: Principal, topic: str, area: str | None, after: int | None
 ) -> AsyncIterator[bytes]:
     """Frames from a number on, or from now; ends when the token does."""
     async with wakeups(kit.settings.redis_url) as calls:
@@ -36,7 +37,9 @@ async def event_stream(
         while (left := who.expires_at - time.time()) > 0:
             heard = calls.heard(topic)
             async with kit.db.read() as connection:
-                page = await messages.page(connection, topic=topic, area=area, after=position, limit=PAGE)
+                page = await messages.page(
+                    connection, audience, topic=topic, area=area, after=position, limit=PAGE
+                )
             position = page.next
             if page.items:
                 yield b"".join(_frame(message) for message in page.items)
@@ -66,7 +69,7 @@ async def announcements(kit: Kit) -> None:
             await fresh.wait()
             fresh.clear()
             seq = await _head(kit)
-            for topic in set(messages.TOPICS.values()):
+            for topic in messages.KNOWN_TOPICS:
                 try:
                     await announce(kit.redis, topic, seq)
                 except (RedisError, OSError) as error:

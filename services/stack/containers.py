@@ -59,8 +59,8 @@ def table() -> str:
     ]
     for service in HOUSE:
         paths = " ".join(f"`{prefix}`" for prefix in service.prefixes)
-        schema = f"`{service.schema}`" if service.schema else "–"
-        role = f"`{service.role}`" if service.role else "–"
+        schema = " ".join(f"`{schema}`" for schema in service.schemas) or "–"
+        role = " ".join(f"`{role}`" for role in service.roles) or "–"
         rows.append(
             f"| {service.name} | `{service.app}` | {service.port(BASE)} | {paths} | {schema} | {role} |"
         )

@@ -18,6 +18,8 @@ class Service:
         offset: its port is HUIMIN_PORT plus this when it runs alone.
         prefixes: the paths it answers at the front door; its own (`/<prefix>/livez` …) comes first.
         stores: whether it has a schema and a role at the database.
+        inner: schemas it keeps apart from its own, each under a login role of its own: that one may do all
+            that the service's role may, and the service's role may not look into it.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Service:
     offset: int
     prefixes: tuple[str, ...]
     stores: bool = True
+    inner: tuple[str, ...] = ()
 
     @property
     def package(self) -> str:
@@ -47,12 +50,26 @@ class Service:
     def role(self) -> str | None:
         return f"huimin_{self.name}" if self.stores else None
 
+    @property
+    def schemas(self) -> tuple[str, ...]:
+        return (self.name, *self.inner) if self.stores else ()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(f"huimin_{schema}" for schema in self.schemas)
+
     def port(self, base: int) -> int:
         return base + self.offset
 
 
 HOUSE: tuple[Service, ...] = (
-    Service("identity", "services.identity.app:app", 11, ("/identity", "/oauth", "/.well-known")),
+    Service(
+        "identity",
+        "services.identity.app:app",
+        11,
+        ("/identity", "/oauth", "/.well-known"),
+        inner=("vault",),
+    ),
     Service("audit", "services.audit.app:app", 13, ("/audit",)),
     Service(
         "exchange",

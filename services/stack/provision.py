@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from services.kit.database import password_of, role_of
 from services.kit.settings import Settings
 from services.stack.house import STORING, Service
 from services.stack.terminal import Refusal
@@ -60,7 +61,7 @@ async def provision(
         await _create_extensions(connection)
         await _check_similarity(connection)
         for service in STORING:
-            await _create_role(connection, service, settings, ours=create_database)
+            await _create_roles(connection, service, settings, ours=create_database)
         applied = await _migrate(settings, services)
         for service in services:
             await _let_audit_read(connection, service)
@@ -129,18 +130,31 @@ async def _check_similarity(connection: Any) -> None:
         )
 
 
-async def _create_role(connection: Any, service: Service, settings: Settings, *, ours: bool) -> None:
-    role, schema = service.role, service.schema
-    verifier = scram_verifier(settings.secret_for(service.name, "postgres").hex())
+async def _create_roles(connection: Any, service: Service, settings: Settings, *, ours: bool) -> None:
+    """The service's role, and that of each schema it keeps apart: a member of it, never the reverse."""
+    await _create_role(connection, service.name, password_of(settings, service.name), ours=ours)
+    for inner in service.inner:
+        password = password_of(settings, service.name, inner)
+        await _create_role(connection, inner, password, ours=ours, member_of=service.name)
+
+
+async def _create_role(
+    connection: Any, schema: str, password: str, *, ours: bool, member_of: str | None = None
+) -> None:
+    role = role_of(schema)
+    path = f"{member_of}, {schema}" if member_of else schema
+    verifier = scram_verifier(password)
     exists = await connection.fetchval("select 1 from pg_roles where rolname = $1", role)
     verb = "alter" if exists else "create"
     try:
         await connection.execute(f"{verb} role {role} login password '{verifier}'")
-        await connection.execute(f"alter role {role} set search_path = {schema}, public")
+        await connection.execute(f"alter role {role} set search_path = {path}, public")
         if not await connection.fetchval("select rolsuper from pg_roles where rolname = current_user"):
             await connection.execute(f"grant {role} to current_user")
         await connection.execute(f"create schema if not exists {schema} authorization {role}")
         await connection.execute(f"revoke all on schema {schema} from public")
+        if member_of:
+            await connection.execute(f"grant {role_of(member_of)} to {role}")
         if ours:
             database = await connection.fetchval("select quote_ident(current_database())")
             await connection.execute(f"grant connect, temporary on database {database} to {role}")
@@ -156,7 +170,7 @@ async def _migrate(settings: Settings, services: tuple[Service, ...]) -> dict[st
 
     applied = {}
     for service in services:
-        steps = await migrate(settings, service.name, service.package)
+        steps = await migrate(settings, service.name, service.package, next(iter(service.inner), None))
         if steps:
             applied[service.name] = steps
     return applied

@@ -1,6 +1,7 @@
 """The process that holds the heavy libraries: told what to do in one line of JSON, answers with one.
 
-{"do": "freeze", "sources": {table: csv}, "folder": …}        → {"files": [{table, file, rows, sha256}]}
+{"do": "freeze", "sources": {table: csv}, "merged": csv, "folder": …}
+    → {"files": [{table, file, rows, sha256}]}
 {"do": "audit", "rules": […], "files": {table: parquet}, "out": …} → {"rules": […], "pack_sha256", "engines"}
 """
 
@@ -23,7 +24,8 @@ def _freeze(told: dict[str, Any]) -> dict[str, Any]:
     from social_security.analytics.freeze import freeze
 
     sources = {table: Path(path) for table, path in told["sources"].items()}
-    files = freeze(sources, Path(told["folder"]), memory_mb=told["memory_mb"], threads=told["threads"])
+    limits = {"memory_mb": told["memory_mb"], "threads": told["threads"]}
+    files = freeze(sources, Path(told["folder"]), merged=Path(told["merged"]), **limits)
     return {"files": files}
 
 

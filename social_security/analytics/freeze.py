@@ -20,9 +20,12 @@ SORT: Mapping[str, str] = {
 
 
 def freeze(
-    sources: Mapping[str, Path], folder: Path, *, memory_mb: int, threads: int
+    sources: Mapping[str, Path], folder: Path, *, merged: Path, memory_mb: int, threads: int
 ) -> list[dict[str, Any]]:
-    """Writes one Parquet file a table into `folder`.
+    """Writes one Parquet file a table into `folder`, each person under one id.
+
+    Args:
+        merged: rows (id, id it goes by now); people are stored under the ids they were pushed with.
 
     Returns:
         For each table its file's name, rows and sha256.
@@ -36,17 +39,24 @@ def freeze(
     )
     # Paths are written into the statements: a bound parameter makes DuckDB load pandas, two seconds' work.
     connection.execute(f"set temp_directory = {_quoted(folder)}")
+    connection.execute(
+        f"""create table merged as select * from read_csv({_quoted(merged)}, auto_detect = false,
+            columns = {{'id': 'varchar', 'root': 'varchar'}}, header = false, delim = ',')"""
+    )
     return [_frozen(connection, name, source, folder) for name, source in sorted(sources.items())]
 
 
 def _frozen(connection: duckdb.DuckDBPyConnection, name: str, source: Path, folder: Path) -> dict[str, Any]:
     target = folder / f"{name}.parquet"
     types = ", ".join(f"'{column}': '{_duckdb_type(kind)}'" for column, kind in TABLES[name].items())
+    one = ""
+    if "person" in TABLES[name]:
+        one = "replace (coalesce((select root from merged where merged.id = person), person) as person)"
     # Nothing is guessed from the rows; row groups have one size, so that the bytes depend on the rows alone.
     connection.execute(
         f"""
         copy (
-            select * from read_csv({_quoted(source)}, columns = {{{types}}}, auto_detect = false,
+            select * {one} from read_csv({_quoted(source)}, columns = {{{types}}}, auto_detect = false,
                                    header = false, delim = ',', quote = '"', escape = '"')
             order by {SORT[name]}
         ) to {_quoted(target)} (format parquet, compression zstd, row_group_size 122880)

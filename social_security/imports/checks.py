@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from services.kit.check_characters import USCC_ALPHABET, citizen_check_digit, uscc_check_character
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -20,12 +22,8 @@ Check = Callable[[str], object]
 
 EARLIEST = date(1900, 1, 1)
 EARLIEST_BIRTH = date(1800, 1, 1)
-_NUMBER_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_NUMBER_CHECKS = "10X98765432"
 _NUMBER_FORM = re.compile(r"[1-9]\d{16}[\dXx]", re.ASCII)
-_USCC_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
-_USCC_VALUES = {character: value for value, character in enumerate(_USCC_ALPHABET)}
-_USCC_WEIGHTS = tuple(pow(3, i, 31) for i in range(17))
+_USCC_CHARACTERS = frozenset(USCC_ALPHABET)
 _MONEY = re.compile(r"\d{1,12}(\.\d{1,2})?", re.ASCII)
 _QUANTITY = re.compile(r"\d{1,10}(\.\d{1,4})?", re.ASCII)
 _PERIOD = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
@@ -76,8 +74,7 @@ def citizen_number(today: date) -> Check:
             return Refused("gb11643_birth_date", "digits 7 to 14 are not a calendar date")
         if born > today:
             return Refused("gb11643_birth_date", "the birth date in digits 7 to 14 lies in the future")
-        total = sum(weight * int(digit) for weight, digit in zip(_NUMBER_WEIGHTS, text, strict=False))
-        if _NUMBER_CHECKS[total % 11] != text[17].upper():
+        if citizen_check_digit(text[:17]) != text[17].upper():
             return Refused(
                 "gb11643_checksum", "the check character (18th) does not fit the 17 digits before it"
             )
@@ -88,13 +85,12 @@ def citizen_number(today: date) -> Check:
 
 def uscc(text: str) -> object:
     """统一社会信用代码, GB 32100."""
-    if len(text) != 18 or not _USCC_VALUES.keys() >= set(text):
+    if len(text) != 18 or not set(text) <= _USCC_CHARACTERS:
         return Refused(
             "gb32100_form",
             "a unified social credit code has 18 characters, digits and capitals without I O S V Z",
         )
-    total = sum(weight * _USCC_VALUES[c] for weight, c in zip(_USCC_WEIGHTS, text, strict=False))
-    if _USCC_ALPHABET[-total % 31] != text[17]:
+    if uscc_check_character(text[:17]) != text[17]:
         return Refused("gb32100_checksum", "the check character (18th) does not fit the 17 before it")
     return text
 

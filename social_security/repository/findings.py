@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from services.kit.areas import area_prefix
 from services.kit.database import Connection, Row
 from services.kit.principals import Principal
 
@@ -31,6 +30,7 @@ COLUMNS = (
 )
 _SEEN = ("status", "first_run", "last_run", "first_seen_at", "last_seen_at", "vanished_at")
 _SELECT = f"select {', '.join((*COLUMNS, *_SEEN))} from finding"
+_IN_AREAS = "exists (select from unnest(areas) area where area like any($1::text[]))"
 
 
 def readable(principal: Principal) -> tuple[str, list[Any]]:
@@ -38,10 +38,29 @@ def readable(principal: Principal) -> tuple[str, list[Any]]:
 
     An area stands for all below it: 370000 is a province, 370100 a city of it (GB/T 2260).
     """
-    if not principal.areas:
+    prefixes = principal.area_prefixes
+    if prefixes is None:
         return f"{_SELECT} where true", []
-    below = [area_prefix(area) + "%" for area in principal.areas]
-    return f"{_SELECT} where exists (select from unnest(areas) area where area like any($1::text[]))", [below]
+    return f"{_SELECT} where {_IN_AREAS}", [_below(prefixes)]
+
+
+def _below(prefixes: Iterable[str]) -> list[str]:
+    return [prefix + "%" for prefix in prefixes]
+
+
+async def counts_in(db: Connection, *, run: UUID, prefixes: Iterable[str]) -> dict[str, Row]:
+    """By rule, what the newest run came to in some areas: found, new, vanished."""
+    rows = await db.fetch(
+        f"""
+        select rule, count(*) filter (where status = 'open') as found,
+               count(*) filter (where status = 'open' and first_run = $2) as new,
+               count(*) filter (where status = 'vanished') as vanished
+        from finding where {_IN_AREAS} and last_run = $2 group by rule
+        """,
+        _below(prefixes),
+        run,
+    )
+    return {row["rule"]: row for row in rows}
 
 
 async def page(
@@ -67,10 +86,12 @@ async def page(
     return await db.fetch(f"{sql} order by amount_at_risk desc, finding_key limit ${len(args)}", *args)
 
 
-async def about(db: Connection, person: str, *, after: tuple[datetime, str] | None, limit: int) -> list[Row]:
+async def about(
+    db: Connection, persons: Sequence[str], *, after: tuple[datetime, str] | None, limit: int
+) -> list[Row]:
     """Every flag on one person, newest first: whatever its state, and whoever it may blame."""
-    args: list[Any] = [person]
-    sql = f"{_SELECT} where subject = $1"
+    args: list[Any] = [list(persons)]
+    sql = f"{_SELECT} where subject = any($1)"
     if after is not None:
         args += after
         sql += " and (first_seen_at < $2 or (first_seen_at = $2 and finding_key > $3))"

@@ -1,20 +1,20 @@
 """What the service keeps about one person, as that person may see it: current versions only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from services.kit.database import Connection, Row
 
 
 def readable(table: str, columns: Iterable[str]) -> str:
-    """Every read begins here: one table's current rows of one person, $1."""
-    return f"select {', '.join(columns)} from {table} where person = $1 and superseded_at is null"
+    """Every read begins here: one table's current rows of one person, whose ids are $1."""
+    return f"select {', '.join(columns)} from {table} where person = any($1) and superseded_at is null"
 
 
 CONTRIBUTION_YEARS = """
     select extract(year from period)::int as year, scheme, currency,
            count(distinct period)::int as months, sum(base) as base, sum(amount) as amount
-    from contribution where person = $1 and superseded_at is null
+    from contribution where person = any($1) and superseded_at is null
     group by 1, 2, 3 order by 1 desc, 2, 3
 """
 PAYMENT = (
@@ -45,30 +45,34 @@ CLAIM = (
 )
 
 
-async def contribution_years(db: Connection, person: str) -> list[Row]:
-    return await db.fetch(CONTRIBUTION_YEARS, person)
+async def contribution_years(db: Connection, persons: Sequence[str]) -> list[Row]:
+    return await db.fetch(CONTRIBUTION_YEARS, list(persons))
 
 
-async def payments(db: Connection, person: str, *, after: tuple[date, int] | None, limit: int) -> list[Row]:
+async def payments(
+    db: Connection, persons: Sequence[str], *, after: tuple[date, int] | None, limit: int
+) -> list[Row]:
     """Newest first, by the day paid."""
     day, row_id = after or (date.max, 0)
     return await db.fetch(
         readable("payment", PAYMENT)
         + " and (paid_on, id) < ($2, $3) order by paid_on desc, id desc limit $4",
-        person,
+        list(persons),
         day,
         row_id,
         limit,
     )
 
 
-async def claims(db: Connection, person: str, *, after: tuple[date, int] | None, limit: int) -> list[Row]:
+async def claims(
+    db: Connection, persons: Sequence[str], *, after: tuple[date, int] | None, limit: int
+) -> list[Row]:
     """Newest first, by the day claimed."""
     day, row_id = after or (date.max, 0)
     return await db.fetch(
         readable("claim", CLAIM)
         + " and (claimed_on, id) < ($2, $3) order by claimed_on desc, id desc limit $4",
-        person,
+        list(persons),
         day,
         row_id,
         limit,

@@ -30,9 +30,10 @@ def test_a_build_has_a_file_for_each_door(tmp_path: Path) -> None:
     assert files == {
         "fhir/hospital-1.ndjson",
         "fhir/hospital-2.ndjson",
+        "fhir/walk-ins.ndjson",
         "oneroster/school-group-1.zip",
         "oneroster/school-group-2.zip",
-        "registry/guardianships.ndjson",
+        *(f"registry/{name}.ndjson" for name in ("births", "deaths", "guardianships", "households", "moves")),
         "registry/persons.ndjson",
         "roster.json",
         "social_security/claim_lines.csv",

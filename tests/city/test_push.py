@@ -16,6 +16,7 @@ from city.roster import roster_of
 from city.simulation import City
 from city.social import ClaimLine
 from city.truth import compute
+from city.walkins import walk_ins
 from tests.city.parties import ISSUER, Doors
 
 CITY = City(people=60, seed=5)
@@ -51,10 +52,11 @@ def rows(call: Any, kind: str) -> list[dict[str, str]]:
 async def test_everybody_goes_through_the_doors_once(suite: Doors, tmp_path: Path) -> None:
     outcome = await push(suite, tmp_path)
     assert outcome.refused == 0
-    assert len(suite.of("/fhir")) == 60
+    without_papers = [one.number for one in walk_ins(CITY)]
+    assert len(suite.of("/fhir")) == 60 + len(without_papers)
     entries = [entry["resource"] for call in suite.of("/fhir") for entry in call.json()["entry"]]
     patients = [r["identifier"][0]["value"] for r in entries if r["resourceType"] == "Patient"]
-    assert sorted(patients) == sorted(person.number for person in CITY.people)
+    assert sorted(patients) == sorted([*(person.number for person in CITY.people), *without_papers])
     assert len(suite.of("/education/imports")) == 2
     assert len(suite.of("/identity/persons")) == 1
     assert outcome.truth == compute(CITY)

@@ -59,9 +59,10 @@ def test_demo_people_are_known_to_all_domains(people: int) -> None:
     whole = City(people=people)
     by_number = {person.number: person for person in whole.people}
     accounts = {account.username: account for account in city.roster(people).accounts}
-    assert set(accounts) == {"student", "parent", "pensioner", "flow-staff", "auditor", "operator"}
+    staff = {"flow-staff", "auditor", "health-desk", "pension-desk", "operator", "clerk", "doctor", "privacy"}
+    assert set(accounts) == {"student", "parent", "pensioner", "insured", *staff}
     person_of = {}
-    for name in ("student", "parent", "pensioner"):
+    for name in ("student", "parent", "pensioner", "insured"):
         identifier = accounts[name].identifier
         assert identifier is not None
         assert is_citizen_number(identifier["value"])
@@ -73,11 +74,25 @@ def test_demo_people_are_known_to_all_domains(people: int) -> None:
     assert person_of["parent"].index in student.guardians
     assert student.area in {site.area for site in SITES}
     assert person_of["pensioner"].pension == "employee_pension"
+    insured = person_of["insured"]
+    assert insured.death is None
+    assert whole.history(insured).visits
+    planted = [plant for plant in whole.social_records(insured).planted if not plant.near_miss]
+    assert planted
 
 
 def test_staff_have_roles_and_areas_but_no_identifier() -> None:
     staff = [account for account in city.roster(60, 5).accounts if account.kind == "staff"]
-    assert [account.roles for account in staff] == [["flow_staff"], ["auditor"], ["operator"]]
+    assert [account.roles for account in staff] == [
+        ["flow_staff"],
+        ["auditor"],
+        ["exchange_staff"],
+        ["exchange_staff"],
+        ["identity_clerk"],
+        ["operator"],
+        ["clinician"],
+        ["privacy_officer"],
+    ]
     assert all(account.areas == ["330100"] and account.identifier is None for account in staff)
 
 

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from city.simulation import City
 from city.truth import compute
 from services.stack.clients import calls_as_stack, register
 from services.stack.home import ROOT
+from tests.city.dumps import Dump, attack, dump, joined, rows_of, settings_of
 from tests.support.suite import Suite, in_thread, running_suite
 
 PEOPLE, SEED = 200, 3
@@ -191,3 +192,85 @@ def test_a_parent_sees_whom_they_stand_for(pushed: Pushed) -> None:
     wards = sorted(p.birth.isoformat() for p in whole.people if parent.index in p.guardians)
     assert sorted(ward["birthDate"] for ward in answer["data"]["me"]["guardianOf"]) == wards
     assert {ward["relation"] for ward in answer["data"]["me"]["guardianOf"]} == {"parent"}
+
+
+# --- two sectors' dumps ------------------------------------------------------------------------------
+
+PEOPLE_KNOWN = ("health", "social_security", "education", "transport", "exchange", "notify")
+SAID_BY_HEALTH = """
+    select body::jsonb ->> 'birthDate', body::jsonb ->> 'gender',
+           body::jsonb #>> '{address,0,district}'
+    from resource where type = 'Patient'
+"""
+SAID_BY_EDUCATION = """
+    select birth_date::text, sex from demographics
+"""
+
+
+@pytest.fixture(scope="module")
+def dumps(pushed: Pushed) -> list[Dump]:
+    pushed.suite.graphql(
+        "{ me { name learning { grade } health { encounters(first: 1) { nodes { id } } } } }",
+        as_="city-student",
+    )
+
+    async def all_of_them() -> list[Dump]:
+        return [await dump(settings_of(pushed.suite), service) for service in PEOPLE_KNOWN]
+
+    return in_thread(all_of_them)
+
+
+def test_no_two_sectors_dumps_share_a_part_of_an_id(dumps: list[Dump]) -> None:
+    """Eight characters would do to join them: in no column, log or event is there anything in common."""
+    named = {found.service: len(found.ids) for found in dumps}
+    assert named["health"] >= PEOPLE
+    assert named["social_security"] > 0
+    assert named["education"] > 0
+    assert joined(dumps) == []
+
+
+async def test_no_dump_holds_the_account_a_person_signs_in_with(pushed: Pushed, dumps: list[Dump]) -> None:
+    """The actor in a leaf is the person's account as that service knows it."""
+    sql = "select id from account where kind = 'person'"
+    accounts = [id for (id,) in await rows_of(settings_of(pushed.suite), "identity", sql)]
+    assert accounts
+    health = next(found for found in dumps if found.service == "health")
+    assert any("p1_" in row for row in health.rows["leaf"]), "somebody read their own record"
+    for found in dumps:
+        whole = "\n".join(row for rows in found.rows.values() for row in rows)
+        assert not [account for account in accounts if account in whole], found.service
+
+
+def test_a_sector_goes_to_its_next_key(pushed: Pushed) -> None:
+    """The worker gives everybody an id of the next version."""
+    asked = pushed.suite.as_stack("POST", "identity", "/identity/sector-keys/rotations", {"sector": "civil"})
+    until = time.monotonic() + RUN_S
+    while time.monotonic() < until:
+        keys = pushed.suite.as_stack("GET", "identity", "/identity/sector-keys")["keys"]
+        states = {key["version"]: key["state"] for key in keys if key["sector"] == "civil"}
+        if states[asked["version"]] == "current":
+            break
+        time.sleep(0.2)
+    assert states == {1: "leaving", 2: "current"}
+
+
+async def test_what_a_red_team_reaches_without_ids(
+    pushed: Pushed, record_property: Callable[[str, object], None]
+) -> None:
+    """Ids do not join; what sectors say of people does. The k is told, not hidden: docs/unlinkability.md."""
+    settings = settings_of(pushed.suite)
+    health = await rows_of(settings, "health", SAID_BY_HEALTH)
+    pupils = await rows_of(settings, "education", SAID_BY_EDUCATION)
+    found = {
+        "birth date and sex": attack(pupils, [row[:2] for row in health]),
+        "year of birth and sex": attack(
+            [(born[:4], sex) for born, sex in pupils], [(born[:4], sex) for born, sex, _ in health]
+        ),
+        "birth date, sex and district, within health": attack(health, health),
+    }
+    for said, reached in found.items():
+        print(f"{PEOPLE} people, joined on {said}: {reached}")
+        record_property(said, str(reached))
+    assert found["birth date and sex"].people == len(pupils), "every pupil has a record of health"
+    assert found["birth date and sex"].smallest >= 1
+    assert found["year of birth and sex"].median > found["birth date and sex"].median

@@ -46,13 +46,15 @@ class Sender:
     def roster(self, **wanted: Any) -> Roster:
         return school_roster(**{"first": self.first, **wanted})
 
-    async def push(self, roster: Roster | bytes, mode: str | None = None) -> httpx.Response:
+    async def push(
+        self, roster: Roster | bytes, mode: str | None = None, *, key: str | None = None
+    ) -> httpx.Response:
         body = roster if isinstance(roster, bytes) else roster.zip()
         return await self.http.post(
             "/education/imports",
             params={"mode": mode} if mode else {},
             content=body,
-            headers={"content-type": "application/zip"},
+            headers={"content-type": "application/zip"} | ({"idempotency-key": key} if key else {}),
         )
 
     async def pushed(self, roster: Roster | bytes, mode: str | None = None) -> dict[str, Any]:

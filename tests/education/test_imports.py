@@ -1,5 +1,6 @@
 """`POST /education/imports` and what hangs on it, through the doors."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -97,6 +98,34 @@ class TestTaking:
         assert (first.status_code, second.status_code) == (201, 200)
         assert second.json() == {**first.json(), "sent_before": True}
         assert await sender.count("import_batch") == 1
+
+    async def test_after_another_zip_the_first_is_a_change_back(self, sender: Sender) -> None:
+        one = sender.roster(pupils=2)
+        first = one.zip()
+        one.rows["users"][0]["givenName"] = "改名"
+        await sender.pushed(first)
+        await sender.pushed(one)
+        back = await sender.push(first)
+        assert back.status_code == 201
+        assert counts(back.json(), "users.csv") == (0, 1, 1, 0, 0)
+        assert (await sender.push(first)).status_code == 200
+
+    async def test_a_key_holds_whatever_was_sent_in_between(self, sender: Sender) -> None:
+        one = sender.roster(pupils=2)
+        first = one.zip()
+        one.rows["users"][0]["givenName"] = "改名"
+        kept = await sender.push(first, key="monday")
+        await sender.pushed(one)
+        late = await sender.push(first, key="monday")
+        assert (late.status_code, late.json()["receipt_id"]) == (200, kept.json()["receipt_id"])
+        reused = await sender.push(one, key="monday")
+        assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
+
+    async def test_the_same_zip_at_the_same_time_is_one_push(self, sender: Sender) -> None:
+        body = sender.roster().zip()
+        answers = await asyncio.gather(*(sender.push(body) for _ in range(5)))
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 200, 201]
+        assert len({answer.json()["receipt_id"] for answer in answers}) == 1
 
     async def test_the_same_zip_of_another_sender_is_another_push(
         self, sender: Sender, new_sender: NewSender

@@ -7,7 +7,7 @@ import pytest
 from graphql import GraphQLNonNull, GraphQLObjectType, get_named_type
 
 from gateway.documents import Documents
-from gateway.pages.router import HERE
+from gateway.pages.rendering import HERE
 from gateway.schema import schema
 
 SDL = Path(__file__).parents[2] / "gateway" / "schema.graphql"
@@ -50,7 +50,7 @@ def test_every_type_and_root_field_is_described_in_both_languages() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("path", sorted((HERE / "queries").rglob("*.graphql")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(HERE.rglob("*.graphql")), ids=lambda path: path.name)
 def test_our_own_queries_pass_our_own_guards(path: Path) -> None:
     Documents(CORE, introspection=False).checked(path.read_text())
 

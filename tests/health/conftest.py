@@ -75,7 +75,7 @@ async def _empty(admin_url: str) -> None:
             await connection.execute(f"truncate {', '.join(f'health.{table}' for table in EMPTIED)}")
             for table in EMPTIED:
                 await connection.execute(f"alter table health.{table} enable trigger user")
-            for table in ("history", "superseded", "leaf", "leaf_member"):
+            for table in ("history", "superseded", "leaf", "leaf_member", "emergency_access"):
                 trigger = f"{table}_append_only"
                 await connection.execute(f"alter table health.{table} enable always trigger {trigger}")
     finally:

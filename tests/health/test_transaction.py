@@ -216,8 +216,27 @@ class TestRepeats:
         again = await fhir.post("/fhir", json=bundle, headers={"idempotency-key": "k"})
         assert again.content == first.content
         assert await total(fhir, "Observation") == 1
-        await (await hospital("hospital-2")).post("/fhir", json=bundle)
-        assert await total(fhir, "Observation") == 2
+        other = await hospital("hospital-2")
+        await other.post("/fhir", json=bundle)
+        assert (await total(fhir, "Observation"), await total(other, "Observation")) == (1, 1)
+
+    async def test_bundles_of_puts_may_change_back(self, fhir: httpx.AsyncClient) -> None:
+        one, other = (transaction(put(observation(id="o", code=code))) for code in ("1", "2"))
+        for bundle in (one, one, other, one):
+            assert (await fhir.post("/fhir", json=bundle)).status_code == 200
+        kept = (await fhir.get("/fhir/Observation/o")).json()
+        assert kept["code"] == one["entry"][0]["resource"]["code"]
+        assert kept["meta"]["versionId"] == "3"
+
+    async def test_a_key_tells_a_late_repetition_from_a_change_back(self, fhir: httpx.AsyncClient) -> None:
+        one, other = (transaction(put(observation(id="o", code=code))) for code in ("1", "2"))
+        key = {"idempotency-key": "first"}
+        first = await fhir.post("/fhir", json=one, headers=key)
+        await fhir.post("/fhir", json=other)
+        late = await fhir.post("/fhir", json=one, headers=key)
+        assert late.content == first.content
+        kept = (await fhir.get("/fhir/Observation/o")).json()
+        assert kept["code"] == other["entry"][0]["resource"]["code"]
 
     async def test_the_same_bytes_at_the_same_time_count_once(self, fhir: httpx.AsyncClient) -> None:
         bundle = transaction(post(observation()), post(organization("A")))

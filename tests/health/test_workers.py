@@ -10,6 +10,7 @@ import pytest
 
 from health.fhir.outcome import Refusal
 from health.fhir.workers import Workers
+from services.kit.problems import Problem
 from tests.health.support import body, observation, patient
 
 BASE = "http://here/fhir/"
@@ -53,6 +54,18 @@ async def test_a_question_given_up_does_not_spoil_the_next(pool: Workers) -> Non
         await waiting
     prepared = await pool.resource(body(observation()), BASE, "Observation", None)
     assert prepared.entries[0].type == "Observation"
+
+
+async def test_more_than_may_wait_is_told_to_come_again(
+    pool: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("health.fhir.workers.MOST_WAITING", 2)
+    asked = [pool.resource(body(observation()), BASE, "Observation", None) for _ in range(5)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Problem)]
+    assert [problem.status for problem in refused] == [503] * len(refused)
+    assert len(refused) == 2
+    assert (await pool.resource(body(observation()), BASE, "Observation", None)).entries
 
 
 async def test_a_refusal_comes_back_as_it_was_raised(pool: Workers) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from services.identity.vault import vault_of
 from services.kit.app import Kit
 from services.kit.settings import Settings
 from tests.identity.parties import PASSWORD, Machine
@@ -62,7 +63,7 @@ class Identity:
         return [leaf for leaf in found if leaf["action"] == action]
 
     async def rows(self, sql: str, *args: Any) -> list[dict[str, Any]]:
-        async with self.kit.db.read() as db:
+        async with vault_of(self.kit).read() as db:
             return [dict(row) for row in await db.fetch(sql, *args)]
 
 
@@ -81,8 +82,9 @@ async def started(servers: TestServers, issuer: Issuer) -> AsyncIterator[Identit
 
 @pytest.fixture
 async def identity(started: Identity) -> Identity:
-    async with started.kit.db.transaction() as tx:
-        await tx.execute("truncate person, client, account, used_assertion, signin_failure cascade")
+    async with vault_of(started.kit).transaction() as tx:
+        await tx.execute("truncate person, household, client, account cascade")
+        await tx.execute("truncate used_assertion, signin_failure")
         started.leaves_before = await tx.fetchval("select coalesce(max(seq), 0) from leaf")
     started.http.cookies.clear()
     return started

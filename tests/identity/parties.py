@@ -14,7 +14,7 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from services.identity.numbers import citizen_check_digit
+from services.kit.check_characters import citizen_check_digit
 from services.kit.client_keys import service_key
 from services.kit.settings import Settings
 

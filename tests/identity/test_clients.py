@@ -116,13 +116,35 @@ async def test_services_get_theirs_by_derived_keys(identity: Identity) -> None:
     assert (await stranger.token(identity.http)).json()["error"] == "invalid_client"
 
 
-async def test_a_replayed_assertion_is_refused(identity: Identity) -> None:
+async def test_a_token_says_what_it_is_for(identity: Identity) -> None:
+    machine = await identity.registered(kind="hospital")
+    asked = {"": "treatment", "public_health": "public_health", "research": "research"}
+    for purpose, said in asked.items():
+        more = {"purpose": purpose} if purpose else {}
+        answer = await machine.token(identity.http, **more)
+        assert payload(answer.json()["access_token"])["purpose"] == said
+    for purpose in ("curiosity", "benefit_audit"):
+        answer = await machine.token(identity.http, purpose=purpose)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+        assert "treatment, emergency" in answer.json()["error_description"]
+    own = await identity.service("social_security").token(identity.http)
+    assert "purpose" not in payload(own.json()["access_token"])
+    audits = await identity.service("social_security").token(identity.http, purpose="benefit_audit")
+    assert payload(audits.json()["access_token"])["purpose"] == "benefit_audit"
+
+
+async def test_a_replayed_assertion_is_refused_and_logged(
+    identity: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
     machine = await identity.registered()
     form = machine.form(grant_type="client_credentials")
     assert (await identity.http.post("/oauth/token", data=form)).status_code == 200
     again = await identity.http.post("/oauth/token", data=form)
     assert (again.status_code, again.json()["error"]) == (401, "invalid_client")
-    assert "used before" in again.json()["error_description"]
+    reason = again.json()["error_description"]
+    assert "used before" in reason
+    assert [vars(line)["reason"] for line in caplog.records if line.message == "client refused"] == [reason]
+    assert form["client_assertion"] not in str([vars(line) for line in caplog.records])
 
 
 async def test_an_assertion_is_used_up_even_when_the_rest_fails(identity: Identity) -> None:

@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.numbers import (
-    NumberError,
-    citizen_check_digit,
-    masked,
-    parse_citizen_number,
-    parse_uscc,
-    uscc_check_character,
-)
+from services.identity.numbers import NumberError, masked, parse_citizen_number, parse_uscc
+from services.kit.check_characters import citizen_check_digit, uscc_check_character
 
 TODAY = date(2026, 11, 23)
 USCC_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"

@@ -80,7 +80,7 @@ async def ours(started: Ours) -> Ours:
     started.http.cookies.clear()
     started.outside.http.cookies.clear()
     external = {"issuer": started.outside.issuer, "subject": started.outside.subjects["alice"]}
-    body = {"kind": "staff", "roles": ["auditor"], "external": external}
+    body = {"kind": "staff", "roles": ["auditor"], "areas": ["330100"], "external": external}
     answer = await started.admin.post("/identity/accounts", json=body)
     assert answer.status_code in {200, 201}, answer.text
     return started

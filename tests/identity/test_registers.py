@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from services.identity import guardianship, persons
 from services.identity.guardianship import comes_of_age
-from services.identity.numbers import uscc_check_character
 from services.identity.places import ancestors, first_levels, level_of
+from services.kit.check_characters import uscc_check_character
 from tests.identity.conftest import Identity
 from tests.identity.parties import CITIZEN_NUMBER, Browser, citizen_number, exchanged, person
 
@@ -271,7 +271,7 @@ async def test_a_child_is_stood_for_until_the_eve_of_the_18th_birthday(identity:
         (date(2028, 6, 1), False),
     ):
         async with identity.kit.db.read() as db:
-            wards = await guardianship.wards_of(db, guardian=row["guardian"], on=day)
+            wards = await guardianship.wards_of(db, guardians=[row["guardian"]], on=day)
         assert ([ward.until for ward in wards] == [date(2028, 6, 1)]) is stands, day
 
 
@@ -281,9 +281,10 @@ async def test_a_guardianship_that_ends_earlier_ends_earlier(identity: Identity)
     [row] = await identity.rows("select guardian from guardianship")
     async with identity.kit.db.read() as db:
         assert [
-            w.until for w in await guardianship.wards_of(db, guardian=row["guardian"], on=date(2014, 12, 31))
+            w.until
+            for w in await guardianship.wards_of(db, guardians=[row["guardian"]], on=date(2014, 12, 31))
         ] == [date(2015, 1, 1)]
-        assert await guardianship.wards_of(db, guardian=row["guardian"], on=date(2015, 1, 1)) == []
+        assert await guardianship.wards_of(db, guardians=[row["guardian"]], on=date(2015, 1, 1)) == []
 
 
 # --- me ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import pytest
 
 from services.identity import scopes
+from services.kit.purposes import PURPOSES
 from services.stack.house import NAMES
 
 
@@ -26,6 +27,23 @@ from services.stack.house import NAMES
 )
 def test_a_grant_covers_itself_and_what_is_narrower(granted: str, asked: str, covered: bool) -> None:
     assert scopes.covers(granted, asked) is covered
+
+
+def test_every_role_and_every_kind_of_client_says_what_it_is_for() -> None:
+    assert set(scopes.ROLE_PURPOSES) >= set(scopes.ROLES)
+    assert set(scopes.CLIENT_PURPOSES) == set(scopes.CLIENTS)
+    said = {
+        *scopes.ROLE_PURPOSES.values(),
+        *(code for row in scopes.CLIENT_PURPOSES.values() for code in row),
+    }
+    assert said <= set(PURPOSES)
+
+
+def test_a_session_is_for_what_its_role_at_that_service_is_for() -> None:
+    roles = ["auditor", "exchange_staff", "clinician"]
+    assert scopes.purpose_at("social_security", "staff", roles) == "benefit_audit"
+    assert scopes.purpose_at("education", "staff", roles) is None
+    assert scopes.purpose_at("health", "person", []) == "own_records"
 
 
 def test_every_scope_belongs_to_a_service_of_the_house() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.sectors import SECTORS, sector_id
+from services.identity.vault import vault_of
 from tests.identity.conftest import Identity
 from tests.identity.parties import CITIZEN_NUMBER, citizen_number, person
 
@@ -38,6 +39,16 @@ def test_two_people_of_a_sector_differ(key: bytes, one: UUID, other: UUID) -> No
     assert (sector_id(key, one) == sector_id(key, other)) == (one == other)
 
 
+@given(
+    st.lists(st.uuids(), min_size=1, max_size=30, unique=True),
+    st.lists(keys, min_size=len(SECTORS), max_size=len(SECTORS), unique=True),
+)
+def test_no_two_sectors_dumps_of_whatever_people_share_a_part(pids: list[UUID], secrets: list[bytes]) -> None:
+    dumps = [{part for pid in pids for part in parts(sector_id(key, pid)[3:])} for key in secrets]
+    for one, other in combinations(dumps, 2):
+        assert one.isdisjoint(other)
+
+
 async def test_no_two_sectors_dumps_share_a_part(identity: Identity) -> None:
     """Whole dumps of 60 people: nothing of 8 characters stands in two sectors."""
     people = [person(str(n), (CITIZEN_NUMBER, citizen_number(sequence=n))) for n in range(60)]
@@ -54,10 +65,10 @@ async def test_no_two_sectors_dumps_share_a_part(identity: Identity) -> None:
 
 
 async def test_keys_are_made_once_and_kept_wrapped(identity: Identity) -> None:
-    rows = await identity.rows("select sector, version, wrapped_key from sector_key order by sector")
+    rows = await identity.rows("select sector, version, wrapped_key from vault.sector_key order by sector")
     assert [row["sector"] for row in rows] == sorted(SECTORS)
     assert all(len(row["wrapped_key"]) == 12 + 32 + 16 for row in rows)
     register = identity.kit.parts["register"]
-    async with identity.kit.db.transaction() as tx:
+    async with vault_of(identity.kit).transaction() as tx:
         again = await type(register).open(tx, identity.kit.settings)
     assert again.sectors.id_of("health", UUID(int=7)) == register.sectors.id_of("health", UUID(int=7))

@@ -29,7 +29,8 @@ async def test_accounts_with_passwords_exist_in_the_demo_only(
     body = {"kind": "person", "username": "zhang", "password": PASSWORD}
     answer = await identity.admin.post("/identity/accounts", json=body)
     assert (answer.status_code, answer.json()["code"]) == (403, "demo_only")
-    outside = {"kind": "staff", "external": {"issuer": "https://sso.example", "subject": "7"}}
+    external = {"issuer": "https://sso.example", "subject": "7"}
+    outside = {"kind": "staff", "areas": ["000000"], "external": external}
     assert (await identity.admin.post("/identity/accounts", json=outside)).status_code == 201
 
 
@@ -41,6 +42,8 @@ async def test_accounts_with_passwords_exist_in_the_demo_only(
         ({"kind": "person", "username": "zhang"}, "incomplete_account"),
         ({"kind": "person"}, "incomplete_account"),
         ({"kind": "staff", "username": "li", "password": PASSWORD, "roles": ["king"]}, "unknown_role"),
+        ({"kind": "staff", "username": "li", "password": PASSWORD, "roles": ["auditor"]}, "areas_missing"),
+        ({"kind": "staff", "username": "li", "password": PASSWORD, "areas": ["033010"]}, "invalid_input"),
         (
             {"kind": "person", "username": "z2", "password": PASSWORD, "identifier": "330106198503140018"},
             "invalid_identifier",
@@ -84,6 +87,10 @@ async def test_a_session_is_good_at_the_gateway_alone(identity: Identity) -> Non
         "notify:stream:read",
         "identity:persons:read",
         "exchange:catalogue:read",
+        "exchange:consents:read",
+        "exchange:consents:write",
+        "exchange:usage-reports:write",
+        "exchange:usages:read",
     }
     about = payload(session["id_token"])
     assert (about["sub"], about["aud"], abs(about["auth_time"] - time.time()) < 60) == (
@@ -282,7 +289,7 @@ async def test_checking_passwords_does_not_stop_the_others(identity: Identity) -
     "changed",
     [
         {"code_verifier": "x" * 43},
-        {"redirect_uri": "http://127.0.0.1:8000/me"},
+        {"redirect_uri": "http://127.0.0.1:8000/signin/callback"},
         {"client_id": "service:gateway"},
         {"code": "never-given"},
     ],

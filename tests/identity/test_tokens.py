@@ -1,6 +1,8 @@
 """Exchange for one service (RFC 8693), introspection, revocation, the published keys, and forged tokens."""
 
 import asyncio
+import json
+import re
 import time
 from typing import Any
 
@@ -60,11 +62,12 @@ async def test_the_gateway_gets_a_short_token_with_the_id_sealed_to_the_one_serv
     who = await verifier(identity, "health").verify(body["access_token"])
     assert who == Principal(
         kind="person",
-        subject=payload(session["access_token"])["sub"],
+        subject=payload(body["access_token"])["sub"],
         client_id="huimin-web",
         scopes=frozenset({"patient/*.rs"}),
         areas=("330106",),
-        sector_id=sector_id,
+        purpose="own_records",
+        sector_ids=(sector_id,),
         expires_at=float(claims["exp"]),
         token=body["access_token"],
     )
@@ -73,11 +76,49 @@ async def test_the_gateway_gets_a_short_token_with_the_id_sealed_to_the_one_serv
 async def test_each_exchange_of_a_persons_id_is_a_leaf(identity: Identity) -> None:
     session = await signed_in(identity, identifier=NUMBER)
     gateway = identity.service("gateway")
-    for service in ("health", "education", "notify"):
+    asked = ("health", "education", "notify", "identity")
+    for service in asked:
         assert (await exchanged(identity.http, gateway, session["access_token"], service)).status_code == 200
     leaves = await identity.leaves("session.exchanged")
-    assert [leaf["resource"] for leaf in leaves] == ["sectors/health", "sectors/education"]
+    assert [leaf["resource"] for leaf in leaves] == [f"sectors/{service}" for service in asked]
     assert len({leaf["subject"] for leaf in leaves}) == 1
+    assert {(leaf["client"], leaf["purpose"]) for leaf in leaves} == {("service:gateway", "own_records")}
+
+
+async def test_each_service_knows_a_person_under_another_account(identity: Identity) -> None:
+    """Or the actors in two services' leaves would join their dumps."""
+    session = await signed_in(identity, identifier=NUMBER)
+    gateway, subjects = identity.service("gateway"), []
+    for service in ("health", "social_security", "education", "transport", "exchange", "notify", "health"):
+        answer = await exchanged(identity.http, gateway, session["access_token"], service)
+        subjects.append(payload(answer.json()["access_token"])["sub"])
+    assert len(set(subjects)) == 6
+    assert subjects[0] == subjects[-1], "the same one every time"
+    account = payload(session["access_token"])["sub"]
+    assert not any(account in subject for subject in subjects)
+
+
+SECTOR_ID = re.compile(r"h1_[A-Z2-7]{26}")
+
+
+async def test_no_answer_to_the_gateway_holds_a_sector_id_in_clear(identity: Identity) -> None:
+    """Neither the answers nor anything in their tokens that can be read without a service's key."""
+    session = await signed_in(identity, identifier=NUMBER)
+    gateway, told = identity.service("gateway"), [json.dumps(session)]
+    for service in ("health", "social_security", "education", "transport", "exchange", "notify", "identity"):
+        answer = await exchanged(identity.http, gateway, session["access_token"], service)
+        token = answer.json()["access_token"]
+        told += [answer.text, json.dumps(payload(token))]
+        form = gateway.form(token=token)
+        told.append((await identity.http.post("/oauth/introspect", data=form)).text)
+        if service == "identity":
+            me = await identity.house.client("identity", token=token)
+            told.append((await me.get("/identity/persons/me")).text)
+    ids = await identity.rows("select id from vault.sector_id")
+    assert len(ids) >= 6
+    for text in told:
+        assert SECTOR_ID.search(text) is None
+        assert not any(row["id"] in text for row in ids)
 
 
 @pytest.mark.parametrize("service", ["identity", "notify", "transport", "exchange", "social_security"])
@@ -87,15 +128,19 @@ async def test_a_citizen_reaches_every_service(identity: Identity, service: str)
     claims = payload(answer.json()["access_token"])
     assert claims["aud"] == [service]
     assert all(scope.split(":")[0] == service for scope in claims["scope"].split())
-    assert ("sid" in claims) == (service not in {"identity", "notify"})
+    assert ("sid" in claims) == (service != "identity")
+    assert claims["purpose"] == "own_records"
 
 
 async def test_staff_carry_no_sector_id_and_only_their_roles(identity: Identity) -> None:
-    session = await signed_in(identity, "li", kind="staff", roles=["auditor"], identifier=NUMBER)
+    session = await signed_in(
+        identity, "li", kind="staff", roles=["auditor"], areas=["330100"], identifier=NUMBER
+    )
     gateway = identity.service("gateway")
     audit = await exchanged(identity.http, gateway, session["access_token"], "social_security")
     claims = payload(audit.json()["access_token"])
     assert (claims["kind"], claims["roles"], "sid" in claims) == ("staff", ["auditor"], False)
+    assert (claims["purpose"], claims["areas"]) == ("benefit_audit", ["330100"])
     assert claims["scope"] == "social_security:audits:run social_security:findings:read"
     refused = await exchanged(identity.http, gateway, session["access_token"], "health")
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_target")

@@ -85,7 +85,7 @@ def _key(suite: Suite, kind: str, organisation: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def auditor(suite: Suite) -> str:
-    suite.account("journey-auditor", kind="staff", roles=["auditor"])
+    suite.account("journey-auditor", kind="staff", roles=["auditor"], areas=["000000"])
     return "journey-auditor"
 
 

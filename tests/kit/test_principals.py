@@ -10,7 +10,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from services.kit.principals import ANONYMOUS, UNGUARDED, Principal, TokenVerifier, refusal, seal
+from services.kit.principals import ANONYMOUS, UNGUARDED, Kind, Principal, TokenVerifier, refusal, seal
 from services.kit.problems import Problem
 
 ISSUER = "http://127.0.0.1:8000"
@@ -60,6 +60,11 @@ def encoded(value: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The reasons of the log lines about refused tokens."""
+    return [vars(line)["reason"] for line in caplog.records if line.message == "token refused"]
+
+
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
@@ -76,26 +81,36 @@ def encoded(value: dict[str, Any]) -> str:
         ),
     ],
 )
-async def test_a_token_that_does_not_hold_is_refused_with_its_reason(sent: str, reason: str) -> None:
+async def test_a_token_that_does_not_hold_is_refused_with_its_reason_and_logged(
+    sent: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(Problem) as refused:
         await verifier().principal(f"Bearer {sent}")
     assert refused.value.status == 401
     assert reason in refused.value.detail
     assert refused.value.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert told(caplog) == [refused.value.detail]
+    # Neither the token nor a part of it that would be worth having.
+    written = " ".join(str(vars(line)) for line in caplog.records)
+    assert not any(part in written for part in sent.split(".") if len(part) > 10)
 
 
-async def test_algorithm_confusion_with_the_public_key_as_hmac_secret_is_refused() -> None:
+async def test_algorithm_confusion_with_the_public_key_as_hmac_secret_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     # joserfc refuses to make such a token, so an attacker's is made by hand.
     signed = f"{encoded({'alg': 'HS256', 'kid': 'one'})}.{encoded(claims())}"
     mac = hmac.digest(KEY.as_pem(private=False), signed.encode(), "sha256")
     forged = f"{signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
     with pytest.raises(Problem, match="cannot be verified"):
         await verifier().principal(f"Bearer {forged}")
+    assert len(told(caplog)) == 1
 
 
-async def test_an_unsigned_token_is_refused() -> None:
+async def test_an_unsigned_token_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Problem, match="cannot be verified"):
         await verifier().principal(f"Bearer {encoded({'alg': 'none'})}.{encoded(claims())}.")
+    assert len(told(caplog)) == 1
 
 
 async def test_another_scheme_is_refused() -> None:
@@ -124,6 +139,26 @@ async def test_a_token_carries_who_and_what_and_its_sector_id_unsealed() -> None
     assert found.may_area("330106")
     assert not found.may_area("310101")
     assert sent not in repr(found)
+
+
+async def test_every_id_of_a_person_is_unsealed_the_one_given_out_first() -> None:
+    found = await verifier().principal(f"Bearer {token(kind='person', sid=seal('h1_b h1_a', SEAL))}")
+    assert (found.sector_id, found.sector_ids) == ("h1_b", ("h1_b", "h1_a"))
+    assert (ANONYMOUS.sector_id, ANONYMOUS.sector_ids) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "areas", "own", "other", "nowhere"),
+    [
+        ("staff", ("330100",), True, False, False),
+        ("staff", ("000000",), True, True, True),
+        ("staff", (), False, False, False),
+        ("organisation", (), True, True, True),
+    ],
+)
+def test_rights_by_area(kind: Kind, areas: tuple[str, ...], own: bool, other: bool, nowhere: bool) -> None:
+    who = Principal(kind=kind, subject="somebody", areas=areas)
+    assert (who.may_area("330106"), who.may_area("310101"), who.may_area(None)) == (own, other, nowhere)
 
 
 async def test_a_rotated_key_is_fetched_when_its_first_token_comes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,10 @@ import pytest
 
 from services.exchange.client import ExchangeClient
 from services.exchange.shapes import ReadPage
+from services.identity.client import IdentityClient
+from services.identity.register import Register
+from services.identity.repository import people, sectors
+from services.identity.vault import vault_of
 from services.kit.calls import DomainError
 from services.kit.database import Transaction
 from services.kit.jobs.running import run as run_job
@@ -76,8 +80,19 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def audited(in_process: None, clean: None, door: Door) -> "Audited":
-    auditor = await door.house.client("social_security", scopes=AUDITOR, kind="staff", subject="auditor")
-    return Audited(door, auditor)
+    return Audited(door, await auditor_of(door.house, "000000"))
+
+
+async def auditor_of(house: RunningServices, *areas: str) -> httpx.AsyncClient:
+    return await house.client(
+        "social_security",
+        scopes=AUDITOR,
+        kind="staff",
+        subject="auditor",
+        roles=["auditor"],
+        areas=areas,
+        purpose="benefit_audit",
+    )
 
 
 class Audited:
@@ -115,6 +130,7 @@ class Audited:
             database=kit.db,
             commit=kit.db.transaction,
             exchange=cast(ExchangeClient, exchange),
+            identity=kit.calls.client(IdentityClient),
             home=kit.settings.home,
             run_id=uuid.UUID(started.json()["id"]),
             progress=progress,
@@ -267,11 +283,78 @@ class TestARun:
             database=kit.db,
             commit=kit.db.transaction,
             exchange=cast(ExchangeClient, Exchange()),
+            identity=kit.calls.client(IdentityClient),
             home=kit.settings.home,
             run_id=run.id,
             progress=progress,
         )
         assert again.outcomes == run.outcomes
+
+
+class TestOnePerson:
+    """A hospital's patient without a number, known first; then somebody with one, who draws a pension."""
+
+    async def test_is_audited_as_one_once_decided_and_apart_again_when_taken_back(
+        self, audited: Audited
+    ) -> None:
+        house = audited.door.house
+        health, exchange = await _service(house, "health"), await _service(house, "exchange")
+        patient = {"ref": "a", "identifiers": [{"system": "urn:hospital:a:mrn", "value": "7"}]}
+        resolved = await health.post("/identity/resolve", json={"people": [patient]})
+        known = resolved.json()["people"][0]["sector_id"]
+        await audited.push(payments=[payment("p3", 777, period="2026-04", amount="3200.00")])
+        stored = await audited.person_of("p3")
+        clerk = await house.client(
+            "identity", kind="staff", subject="clerk", roles=["identity_clerk"], areas=["000000"],
+            scopes="identity:matches:decide", purpose="registration",
+        )  # fmt: skip
+
+        async def found() -> tuple[str, list[tuple[str, str]]]:
+            """The id the death comes with, and every finding of the rule: whose, and whether it stands."""
+            asked = {"from": "health", "to": "social_security", "ids": [known]}
+            [dead] = (await exchange.post("/identity/translate", json=asked)).json()["ids"]
+            await audited.run(Exchange((dead, "2026-01-31")))
+            findings = await audited.findings(rule="payment_after_death")
+            return dead, [(finding["subject"], finding["status"]) for finding in findings]
+
+        assert (await found())[1] == []
+        one, other = await _names(house, known, stored)
+        why = {"reason": "the hospital has seen the identity card"}
+        merged = await clerk.post("/identity/merges", json={"person": one, "other": other, **why})
+        assert merged.status_code == 201, merged.text
+        dead, findings = await found()
+        assert (dead != stored, findings) == (True, [(dead, "open")])
+        me = await house.client(
+            "social_security", scopes="social_security:records:read", kind="person",
+            organisation=None, sector_id=f"{dead} {stored}", purpose="own_records",
+        )  # fmt: skip
+        record = (await me.get("/social-security/records/me")).json()
+        assert len(record["payments"]["items"]) == len(record["findings"]["items"]) == 1
+        undone = await clerk.post(f"/identity/match-reviews/{merged.json()['id']}/unmerge", json=why)
+        assert undone.status_code == 200, undone.text
+        assert (await found())[1] == [(dead, "vanished")]
+
+
+async def _service(house: RunningServices, name: str) -> httpx.AsyncClient:
+    return await house.client(
+        "identity",
+        kind="service",
+        subject=f"service:{name}",
+        organisation=None,
+        scopes=["identity:persons:resolve", "identity:translate"],
+    )
+
+
+async def _names(house: RunningServices, *ids: str) -> list[str]:
+    """How a clerk's screen names the people behind these sector ids."""
+    kit = house.kit("identity")
+    register: Register = kit.parts["register"]
+    async with vault_of(kit).transaction() as tx:
+        pids = {row["id"]: row["pid"] for row in await sectors.owners(tx, ids)}
+        named = {pid: register.sectors.id_of("identity", pid) for pid in pids.values()}
+        version = register.sectors.version("identity")
+        await people.remember_sector_ids(tx, "identity", version, [(id, pid) for pid, id in named.items()])
+    return [named[pids[id]] for id in ids]
 
 
 class TestARuleThatCannotLook:
@@ -335,6 +418,7 @@ class TestAFailure:
                 database=kit.db,
                 commit=lost,
                 exchange=cast(ExchangeClient, Exchange()),
+                identity=kit.calls.client(IdentityClient),
                 home=kit.settings.home,
                 run_id=uuid.UUID(started["id"]),
                 progress=progress,
@@ -383,10 +467,21 @@ class TestReadingFindings:
             payments=[row | {"area": "370102"} for row in DOUBLE]
             + [payment("p5", 5, area="330106"), payment("p6", 5, area="330106", scheme="resident_pension")]
         )
-        await audited.run(Exchange())
-        for areas, count in (([], 2), (["370000"], 1), (["3701"], 1), (["33"], 1), (["440000"], 0)):
-            client = await audited.door.house.client("social_security", scopes=AUDITOR, areas=areas)
+        run = (await audited.run(Exchange())).id
+        for areas, count in (
+            (["000000"], 2),
+            ([], 0),
+            (["370000"], 1),
+            (["3701"], 1),
+            (["33"], 1),
+            (["37", "33"], 2),
+            (["440000"], 0),
+        ):
+            client = await auditor_of(audited.door.house, *areas)
             assert len((await client.get("/social-security/findings")).json()["items"]) == count, areas
+            told = (await client.get(f"/social-security/audit-runs/{run}")).json()
+            assert sum(one.get("found", 0) for one in told["outcomes"]) == count, areas
+            assert bool(told["snapshot_files"]) is (areas == ["000000"])
 
     @pytest.mark.parametrize(
         ("params", "status", "code"),

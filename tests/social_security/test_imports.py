@@ -393,6 +393,15 @@ class TestFilesThatAreNone:
         answer = await door.push_together(paiments=b"x")
         assert (answer.status_code, answer.json()["code"]) == (400, "wrong_parts")
 
+    async def test_a_form_says_no_digest(self, door: Door) -> None:
+        """It would be of the whole form, which nobody keeps: one that is not checked must not seem to be."""
+        answer = await door.client.post(
+            "/social-security/imports",
+            files={"payments": ("p.csv", b"payment_id", "text/csv")},
+            headers={"content-digest": "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"},
+        )
+        assert (answer.status_code, answer.json()["code"]) == (400, "digest_of_a_form")
+
     @pytest.mark.parametrize("digest", ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "abcde"])
     async def test_that_changed_on_the_way(self, door: Door, digest: str) -> None:
         answer = await door.client.post(

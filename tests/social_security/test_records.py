@@ -16,6 +16,7 @@ from tests.social_security.pushes import claim, contribution, csv_of, line, paym
 from tests.support.running import RunningServices
 
 MINE = "social_security:records:read"
+AUDITOR: dict[str, Any] = {"roles": ["auditor"], "areas": ["000000"], "purpose": "benefit_audit"}
 
 
 class Someone:
@@ -238,7 +239,7 @@ class TestGraphQL:
         citizen = await SCHEMA.execute(query, context_value=_session(house, scopes=MINE, kind="person"))
         assert citizen.data == {"findings": None}
         assert citizen.errors is not None
-        auditor = _session(house, scopes="social_security:findings:read", kind="staff")
+        auditor = _session(house, scopes="social_security:findings:read", kind="staff", **AUDITOR)
         answer = await SCHEMA.execute(query, context_value=auditor)
         assert answer.errors is None
         assert answer.data == {"findings": {"nodes": [], "pageInfo": {"hasNextPage": False}}}

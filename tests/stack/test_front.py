@@ -132,9 +132,14 @@ async def test_a_minted_token_is_believed_and_another_audiences_is_not(
     running: Callable[..., Awaitable[RunningServices]],
 ) -> None:
     house = await running("identity")
-    keeper = await house.client("identity", scopes="identity:clients:write")
+    stack: dict[str, Any] = {
+        "kind": "service",
+        "subject": "service:stack",
+        "scopes": "identity:clients:write",
+    }
+    keeper = await house.client("identity", **stack)
     assert (await keeper.get("/identity/keys")).status_code == 200
-    token = house.token("health", scopes="identity:clients:write")
+    token = house.token("health", **stack)
     stranger = await house.client("identity", token=token)
     refused = await stranger.get("/identity/keys")
     assert refused.status_code == 401

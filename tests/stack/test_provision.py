@@ -101,8 +101,8 @@ async def test_an_administrator_without_superpowers_is_enough(servers: TestServe
     """As a managed database gives one out: CREATEROLE, and owner of one database."""
     await servers.execute("create role dba login createrole password 'dba-password'")
     await servers.execute("create database managed owner dba template template0")
-    for service in STORING:  # roles are the whole server's; here they belong to the test run's own admin
-        await servers.execute(f"grant {service.role} to dba with admin option, inherit true, set true")
+    for role in [role for service in STORING for role in service.roles]:  # the test run's own admin's
+        await servers.execute(f"grant {role} to dba with admin option, inherit true, set true")
     try:
         parts = urlsplit(servers.admin_url("managed"))
         host = parts.netloc.rpartition("@")[2]

@@ -43,6 +43,7 @@ class Transport:
                 "transport:flows:read transport:warnings:acknowledge",
                 subject="staff-1",
                 organisation="bureau",
+                roles=["flow_staff"],
                 areas=["330100"],
             ),
         )

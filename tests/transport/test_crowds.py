@@ -232,11 +232,16 @@ async def test_only_flow_staff_acknowledge(crowd: Transport, warning: str) -> No
     assert (await crowd.citizen.post(path, json={})).status_code == 403
     machine = await crowd.house.client("transport", scopes="transport:warnings:acknowledge")
     assert (await machine.post(path, json={})).status_code == 403
-    elsewhere = await crowd.house.client(
-        "transport", kind="staff", scopes="transport:warnings:acknowledge", areas=["320000"]
-    )
-    answer = await elsewhere.post(path, json={})
-    assert (answer.status_code, answer.json()["code"]) == (403, "outside_area")
+    staff: dict[str, Any] = {"kind": "staff", "scopes": "transport:warnings:acknowledge"}
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"roles": ["flow_staff"], "areas": ["320000"]}, "outside_area"),
+        ({"roles": ["flow_staff"], "areas": []}, "outside_area"),
+        ({"roles": ["auditor"], "areas": ["330100"]}, "not_on_duty"),
+    ]
+    for who, reason in refused:
+        other = await crowd.house.client("transport", **staff, **who)
+        answer = await other.post(path, json={})
+        assert (answer.status_code, answer.json()["code"]) == (403, reason)
     assert (await crowd.see(f"warnings/{warning}"))["acknowledgement"] is None
 
 
@@ -247,7 +252,12 @@ async def test_an_acknowledgement_has_a_name_and_stands(crowd: Transport, warnin
     taken = first.json()["acknowledgement"]
     assert (taken["by"], taken["organisation"], taken["note"]) == ("staff-1", "bureau", "two more stewards")
     colleague = await crowd.house.client(
-        "transport", kind="staff", subject="staff-2", scopes="transport:warnings:acknowledge"
+        "transport",
+        kind="staff",
+        subject="staff-2",
+        scopes="transport:warnings:acknowledge",
+        roles=["flow_staff"],
+        areas=["000000"],
     )
     assert (await colleague.post(path, json={"note": "me too"})).json()["acknowledgement"] == taken
     told = await published(crowd)
@@ -264,6 +274,7 @@ async def test_staff_of_another_area_see_no_more_than_citizens(crowd: Transport,
         "transport",
         kind="staff",
         scopes="transport:flows:read transport:warnings:acknowledge",
+        roles=["flow_staff"],
         areas=["320000"],
     )
     taken = (await elsewhere.get(f"/transport/warnings/{warning}")).json()["acknowledgement"]

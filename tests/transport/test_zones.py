@@ -7,6 +7,8 @@ import pytest
 
 from tests.transport.conftest import NAME, Transport
 
+LAKE = {"name": NAME, "area": "330106"}
+
 
 async def test_setting_up_needs_the_scope(transport: Transport) -> None:
     answer = await transport.gate.put("/transport/zones/a", json={"name": NAME, "area": "330106"})
@@ -42,6 +44,14 @@ async def test_an_organisation_sets_up_in_its_own_areas(transport: Transport) ->
         ("zones/a", {"name": NAME, "area": "330106", "colour": "red"}, "invalid_input", "colour"),
         ("sites/a b", {"name": NAME, "area": "330106"}, "invalid_input", "id"),
         ("sensors/s", {"period_seconds": 0}, "invalid_input", "period_seconds"),
+        ("zones/a", {**LAKE, "geometry": {"type": "Circle"}}, "invalid_input", "geometry"),
+        ("zones/a", {**LAKE, "geometry": {"type": "Point", "coordinates": [120, 91]}}, "invalid_input", "1"),
+        (
+            "zones/a",
+            {**LAKE, "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [0, 1], [1, 1], [1, 0]]]}},
+            "invalid_input",
+            "0",
+        ),
     ],
 )
 async def test_what_makes_no_sense_is_refused(
@@ -51,6 +61,23 @@ async def test_what_makes_no_sense_is_refused(
     answer = await transport.site.put(f"/transport/{path}", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_a_sensor_is_operated_by_somebody(transport: Transport) -> None:
+    """Otherwise anybody's readings would count."""
+    nobody = await transport.house.client("transport", scopes="transport:sites:write", organisation=None)
+    answer = await nobody.put("/transport/sensors/s", json={"kind": "gate"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "operator_missing")
+    answer = await nobody.put("/transport/sensors/s", json={"kind": "gate", "operator": "xihu"})
+    assert answer.status_code == 201
+
+
+async def test_a_zone_says_where_it_is(transport: Transport) -> None:
+    ring = [[120.1, 30.2], [120.2, 30.2], [120.2, 30.3], [120.1, 30.2]]
+    for geometry in ({"type": "Polygon", "coordinates": [ring]}, {"type": "Point", "coordinates": ring[0]}):
+        await transport.zone("a", geometry=geometry)
+        async with transport.house.kit("transport").db.read() as db:
+            assert await db.fetchval("select geometry from zone where id = 'a'") == geometry
 
 
 async def test_a_zone_nobody_has_counted_is_not_empty(transport: Transport) -> None:

@@ -31,6 +31,7 @@ from services.kit import telemetry
 from services.kit.app import Kit, KitDep
 from services.kit.database import Row
 from services.kit.problems import Problem
+from services.kit.purposes import OWN_RECORDS
 
 COOKIE = "huimin_signin"
 ERRAND_COOKIE = "huimin_errand"
@@ -121,6 +122,7 @@ async def _let_in(kit: Kit, client: Client, wanted: AuthorizationRequest, accoun
             if account["pid"]
             else None,
             resource=f"clients/{client.client_id}",
+            purpose=OWN_RECORDS if account["pid"] else None,
         )
     target = redirect_to(wanted.redirect_uri, kit.settings.issuer, code=code, state=wanted.state)
     return RedirectResponse(target, 303, headers={"cache-control": "no-store"})

@@ -12,7 +12,9 @@ from services.identity.oauth.errors import NO_STORE
 from services.identity.refusals import invalid_client, invalid_request
 from services.identity.signin import Redeemed
 from services.identity.tokens import Issuer
+from services.identity.vault import vault_of
 from services.kit.app import Kit, KitDep
+from services.kit.principals import Principal
 from services.kit.problems import Problem
 
 FORM = "application/x-www-form-urlencoded"
@@ -57,13 +59,15 @@ async def token(request: Request, kit: KitDep) -> JSONResponse:
     client = await _clients(kit).authenticated(form)
     match grant:
         case "client_credentials":
-            answer = await tokens.for_client(_issuer(kit), client, tokens.asked_scopes(form))
+            asked = tokens.asked_scopes(form)
+            answer = await tokens.for_client(_issuer(kit), client, asked, form.get("purpose"))
         case "authorization_code":
             answer = await _code(kit, client, form)
         case "refresh_token":
             answer = await _refresh(kit, client, form)
         case _ if grant == EXCHANGE:
-            async with kit.db.transaction() as tx:
+            who = Principal(kind="service", subject=client.client_id, client_id=client.client_id)
+            async with vault_of(kit).transaction(who) as tx:
                 answer = await tokens.exchange(tx, _issuer(kit), kit.parts["register"], client, form)
         case _:
             raise Problem(400, "unsupported_grant_type", "the grant types are those in the metadata")

@@ -1,7 +1,7 @@
 """SQL about people: identifiers, links, sector ids. All set-wise; a batch costs the same few statements."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,7 +15,11 @@ class PersonRow(NamedTuple):
     sex: str | None
     death_date: date | None
     area: str | None
+    phone_hmac: bytes | None
     registered: bool
+    keyed: int
+    root: UUID | None
+    created_at: datetime
 
 
 class IdentifierRow(NamedTuple):
@@ -31,7 +35,7 @@ async def pids_by_identifier(
     db: Connection, keys: Sequence[tuple[str, bytes]]
 ) -> dict[tuple[str, bytes], UUID]:
     rows = await db.fetch(
-        """select scheme, value_hmac, pid from identifier
+        """select scheme, value_hmac, pid from vault.identifier
            join unnest($1::text[], $2::bytea[]) as wanted (scheme, value_hmac) using (scheme, value_hmac)""",
         [system for system, _ in keys],
         [blind for _, blind in keys],
@@ -41,7 +45,7 @@ async def pids_by_identifier(
 
 async def pids_by_link(db: Connection, keys: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], UUID]:
     rows = await db.fetch(
-        """select source_system, local_hmac, pid from link
+        """select source_system, local_hmac, pid from vault.link
            join unnest($1::text[], $2::bytea[]) as wanted (source_system, local_hmac)
                using (source_system, local_hmac)""",
         [system for system, _ in keys],
@@ -54,7 +58,7 @@ async def persons(db: Connection, pids: Sequence[UUID]) -> list[Row]:
     """What is known of each, with the blind index of the citizen number."""
     return await db.fetch(
         """select person.*, identifier.value_hmac as citizen_hmac from person
-           left join identifier on identifier.pid = person.pid
+           left join vault.identifier on identifier.pid = person.pid
                and identifier.scheme = 'urn:huimin:id:citizen-number'
            where person.pid = any($1)""",
         pids,
@@ -84,12 +88,15 @@ async def fill_persons(db: Connection, rows: Sequence[PersonRow]) -> None:
                                else coalesce(person.death_date, new.death_date) end,
              area = case when new.registered then coalesce(new.area, person.area)
                          else coalesce(person.area, new.area) end,
+             phone_hmac = case when new.registered then coalesce(new.phone_hmac, person.phone_hmac)
+                               else coalesce(person.phone_hmac, new.phone_hmac) end,
              registered = person.registered or new.registered,
              updated_at = now()
-           from unnest($1::uuid[], $2::text[], $3::date[], $4::text[], $5::date[], $6::text[], $7::boolean[])
-               as new (pid, name, birth_date, sex, death_date, area, registered)
+           from unnest($1::uuid[], $2::text[], $3::date[], $4::text[], $5::date[], $6::text[], $7::bytea[],
+                       $8::boolean[])
+               as new (pid, name, birth_date, sex, death_date, area, phone_hmac, registered)
            where person.pid = new.pid""",
-        *_columns(rows, 7),
+        *_columns(rows, 8),
     )
 
 
@@ -97,7 +104,7 @@ async def claim_identifiers(db: Connection, rows: Sequence[IdentifierRow], sourc
     """Adds identifiers in key order and returns how many are ours; another's claim is waited for."""
     return await _claim(
         db,
-        """insert into identifier (scheme, value_hmac, value_enc, pid, source)
+        """insert into vault.identifier (scheme, value_hmac, value_enc, pid, source)
            select system, blind, sealed, pid, $5
            from unnest($1::text[], $2::bytea[], $3::bytea[], $4::uuid[]) as new (system, blind, sealed, pid)
            on conflict do nothing""",
@@ -109,7 +116,7 @@ async def claim_identifiers(db: Connection, rows: Sequence[IdentifierRow], sourc
 async def claim_links(db: Connection, rows: Sequence[IdentifierRow], source: str) -> int:
     return await _claim(
         db,
-        """insert into link (source_system, local_hmac, local_enc, pid, source)
+        """insert into vault.link (source_system, local_hmac, local_enc, pid, source)
            select system, blind, sealed, pid, $5
            from unnest($1::text[], $2::bytea[], $3::bytea[], $4::uuid[]) as new (system, blind, sealed, pid)
            on conflict do nothing""",
@@ -130,9 +137,9 @@ async def remember_sector_ids(
     """Keeps the way back from these ids; the ones already kept cost an index look-up each."""
     ordered = sorted(ids)
     await db.execute(
-        """insert into sector_id (id, sector, version, pid)
+        """insert into vault.sector_id (id, sector, version, pid)
            select new.id, $3, $4, new.pid from unnest($1::text[], $2::uuid[]) as new (id, pid)
-           where not exists (select from sector_id known where known.id = new.id)
+           where not exists (select from vault.sector_id known where known.id = new.id)
            on conflict do nothing""",
         [id for id, _ in ordered],
         [pid for _, pid in ordered],
@@ -142,22 +149,10 @@ async def remember_sector_ids(
 
 
 async def pids_by_sector_id(db: Connection, sector: str, ids: Sequence[str]) -> dict[str, UUID]:
-    rows = await db.fetch("select id, pid from sector_id where id = any($1) and sector = $2", ids, sector)
+    rows = await db.fetch(
+        "select id, pid from vault.sector_id where id = any($1) and sector = $2", ids, sector
+    )
     return {row["id"]: row["pid"] for row in rows}
-
-
-async def add_sector_keys(db: Connection, keys: Sequence[tuple[str, int, bytes]]) -> None:
-    await db.executemany(
-        "insert into sector_key (sector, version, wrapped_key) values ($1, $2, $3) on conflict do nothing",
-        keys,
-    )
-
-
-async def newest_sector_keys(db: Connection) -> list[Row]:
-    return await db.fetch(
-        """select distinct on (sector) sector, version, wrapped_key from sector_key
-           order by sector, version desc"""
-    )
 
 
 async def person(db: Connection, pid: UUID) -> Row | None:
@@ -168,8 +163,10 @@ async def person(db: Connection, pid: UUID) -> Row | None:
     )
 
 
-async def identifiers_of(db: Connection, pid: UUID) -> list[Row]:
-    return await db.fetch("select scheme, value_enc from identifier where pid = $1 order by scheme", pid)
+async def identifiers_of(db: Connection, pids: Sequence[UUID]) -> list[Row]:
+    return await db.fetch(
+        "select scheme, value_enc from vault.identifier where pid = any($1) order by scheme", pids
+    )
 
 
 def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:

@@ -56,13 +56,16 @@ class RunningJob:
                 await note_progress(tx, self._job, done, total)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, database: Database | None = None) -> AsyncIterator[Transaction]:
         """A commit that only the job's one runner can make: a job writes through nothing else.
+
+        Args:
+            database: another pool of the service's, signed in as the role of a schema it keeps apart.
 
         Raises:
             JobLostError: the job was cancelled or given to another worker; nothing is written.
         """
-        async with self.kit.db.transaction() as tx:
+        async with (database or self.kit.db).transaction() as tx:
             await hold(tx, self._job)
             yield tx
 

@@ -1,6 +1,7 @@
 """`./run demo`: the suite, filled by a simulated city, with something to look at from the first minute.
 
 registers   clients, organisations, accounts
+usages      a hospital, an auditor and a stranger at one citizen's data
 city        the city's own process, pushing through the public doors
 asking      the gateway, as an app asks it
 checks      `--check`: what held, step by step
@@ -22,12 +23,13 @@ from services.stack.demo.checks import CheckTable, check_city
 from services.stack.demo.city import FIRST, REST, City
 from services.stack.demo.registers import PASSWORD, audit_benefits, open_accounts, register_city
 from services.stack.demo.screen import Screen
+from services.stack.demo.usages import CITIZEN, make_accesses
 from services.stack.home import ROOT, Home
 from services.stack.suite import Options, running
 from services.stack.supervisor import Interrupted, Supervisor
 from services.stack.terminal import Refusal
 
-READY_QUERY = ROOT / "gateway" / "pages" / "queries" / "ready" / "1_me.graphql"
+READY_QUERY = ROOT / "gateway" / "pages" / "start" / "queries" / "ready" / "1_me.graphql"
 WARNINGS = """\
 subscription CrowdWarnings($after: String) {
   crowdWarnings(after: $after) { cursor happened at level zoneId zoneNameZh zoneNameEn people capacity }
@@ -64,6 +66,7 @@ class Demo:
         self.city = City(self.home, self.address, self.plan.people, self.plan.seed)
         self.gateway = Gateway(self.address, PASSWORD)
         self.accounts: list[dict[str, Any]] = []
+        self.clients: list[dict[str, Any]] = []
         self.totals: dict[str, Any] = {}
         self.refused: list[str] = []
         self.replayed_before = False
@@ -73,6 +76,7 @@ class Demo:
         roster = await self.city.roster()
         async with calls_as_stack(self.home, self.address) as calls:
             clients = await register_city(calls, self.home, roster)
+            self.clients = roster["clients"]
             self.screen.line(
                 f"  ✓ 已登记 {clients} 个机构客户端 · clients registered, keys in {self.home.clients}"
             )
@@ -101,6 +105,7 @@ class Demo:
         line = self.screen.line
         line()
         line(f"  首页 start page        {self.address}/")
+        line(f"  我的数据 my data       {self.address}/me   ({self.citizen})")
         line(f"  查询 ready queries     {self.address}/graphql")
         line(f"  演示账号 accounts      密码 password: {PASSWORD}")
         for account in self.accounts:
@@ -133,6 +138,8 @@ class Demo:
             line(f"      {kind:16} {told}")
         ran, told = await self.audit()
         line(f"  {'✓' if ran else '✗'} 待遇稽核 benefit audit {told}")
+        if await make_accesses(self) is not None:
+            line(f"  ✓ {CITIZEN} 的数据被使用了三次 · three accesses to {CITIZEN}'s data: {self.address}/me")
         await self.show_answer()
         line("\n  Ctrl-C 停止 · stops everything\n")
 

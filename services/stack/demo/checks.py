@@ -14,6 +14,7 @@ from rich.table import Table
 
 from services.stack.clients import ClientFile
 from services.stack.demo.asking import words_of
+from services.stack.demo.usages import CITIZEN, DATA_USAGE, make_accesses
 from services.stack.home import ROOT, Home
 from services.stack.program import python_environment
 from services.stack.status import tree_memory_mb
@@ -105,6 +106,7 @@ async def check_city(demo: "Demo", table: CheckTable, events: list[dict[str, Any
         ("监护", "a parent sees whom they stand for", facts.guardian),
         ("稽核运行", "the benefit audit ran", demo.audit),
         ("稽核", "planted cases found, near misses not", facts.findings),
+        ("数据使用", "a citizen sees who read their data, and why", facts.usages),
         ("预警", "warnings are those of the reference", facts.warnings),
         ("实时", "a subscriber got each of them once", facts.live),
         ("拒绝", "who may not see is refused", facts.denials),
@@ -208,6 +210,21 @@ class Facts:
             if not page["pageInfo"]["hasNextPage"]:
                 return found
             after = page["pageInfo"]["endCursor"]
+
+    async def usages(self) -> tuple[bool, str]:
+        """The hospital's access, the auditor's and the refused one, each with its reason in two languages."""
+        made = await make_accesses(self.demo)
+        if made is None:
+            return True, "this city has nobody with an audit finding"
+
+        async def listed() -> list[dict[str, Any]]:
+            found = (await self.data(DATA_USAGE, CITIZEN))["me"]["dataUsage"]["nodes"]
+            return [made.shown(found, kind) for kind in made.kinds]
+
+        found = await _eventually(listed, all)
+        missing = [kind for kind, node in zip(made.kinds, found, strict=True) if not node]
+        told = "; ".join(f"{node['organisationZh']}: {node['reasonZh']}" for node in found if node)
+        return not missing, f"not shown: {', '.join(missing)}" if missing else told
 
     def _expected_levels(self) -> dict[str, set[str]]:
         zones = self.truth["warnings"]["zones"]

@@ -19,7 +19,7 @@ from services.stack.terminal import Refusal
 LINE_BYTES = 16 * 2**20
 FIRST = ("people", "guardianships", "sites")
 """Who there is comes before what happened to them; accounts need it."""
-REST = ("education", "social_security", "fhir")
+REST = ("households", "births", "deaths", "moves", "education", "social_security", "fhir", "walk_ins")
 
 
 @dataclass(frozen=True)

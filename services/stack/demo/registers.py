@@ -18,11 +18,13 @@ AUDIT_ENDS = frozenset({"finished", "superseded", "failed"})
 
 
 async def register_city(calls: Calls, home: Home, roster: dict[str, Any]) -> int:
-    """Places, organisations and clients of the city; safe to repeat. Returns how many clients there are."""
+    """Places, organisations, departments and clients; safe to repeat. Returns how many clients there are."""
     for what in ("places", "organisations"):
         rows = iter(roster[what])
         while chunk := list(islice(rows, PUSHED_AT_ONCE)):
             await _ask(calls, f"/identity/{what}", {what: chunk})
+    for service, department in roster["departments"].items():
+        await _call(calls, "exchange", "PUT", f"/exchange/departments/{service}", department)
     for client in roster["clients"]:
         await _client(calls, home, client)
     return len(roster["clients"])
@@ -67,7 +69,7 @@ async def audit_benefits(calls: Calls) -> dict[str, Any]:
     Raises:
         Refusal: the service refused, or the run did not end in time.
     """
-    run = await _call(calls, "POST", "/social-security/audit-runs", {})
+    run = await _call(calls, "social_security", "POST", "/social-security/audit-runs", {})
     until = time.monotonic() + AUDIT_SECONDS
     while run["status"] not in AUDIT_ENDS:
         if time.monotonic() > until:
@@ -75,16 +77,18 @@ async def audit_benefits(calls: Calls) -> dict[str, Any]:
                 f"稽核未在 {AUDIT_SECONDS:.0f} 秒内完成 · the benefit audit is still {run['status']}"
             )
         await asyncio.sleep(0.5)
-        run = await _call(calls, "GET", f"/social-security/audit-runs/{run['id']}")
+        run = await _call(calls, "social_security", "GET", f"/social-security/audit-runs/{run['id']}")
     found: dict[str, Any] = run
     return found
 
 
-async def _call(calls: Calls, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+async def _call(
+    calls: Calls, service: str, method: str, path: str, body: dict[str, Any] | None = None
+) -> Any:
     try:
-        return (await calls.request("social_security", method, path, json=body, deadline_s=60.0)).json()
+        return (await calls.request(service, method, path, json=body, deadline_s=60.0)).json()
     except DomainError as error:
-        raise Refusal(f"社保服务拒绝 · social security refused {path}: {words_of(error)}") from error
+        raise Refusal(f"{service} 服务拒绝 · {service} refused {path}: {words_of(error)}") from error
 
 
 async def _ask(calls: Calls, path: str, body: dict[str, Any]) -> Any:

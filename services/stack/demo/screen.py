@@ -11,10 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 TITLES = {
     "people": "人口登记 people",
     "guardianships": "监护关系 guardianships",
+    "households": "户籍 households",
+    "births": "出生登记 births",
+    "deaths": "死亡登记 deaths",
+    "moves": "居住登记 residence",
     "sites": "景区设置 sights",
     "education": "学籍 pupils",
     "social_security": "社保 social security",
     "fhir": "健康档案 health records",
+    "walk_ins": "无证就诊 patients without papers",
     "readings": "闸机客流 gate counts",
 }
 PLAIN_EVERY_S = 10.0

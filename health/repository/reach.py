@@ -1,0 +1,145 @@
+"""Whose records a caller may see, as a condition in SQL: nothing is read first and left out afterwards."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from health.models import Reach, Treating
+from services.kit.database import Connection, Row
+
+REGISTERS = frozenset({"HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole"})
+"""Who and where, not whose: open to everybody who may read health records at all."""
+
+ORGANISATION_CODE = "urn:huimin:id:uscc"
+"""System of the identifier by which an Organization is one that identity knows (GB 32100)."""
+
+# Records of the same person, whichever hospital's Patient they hang on.
+_SAME_PERSON = "patient_person mine join patient_person same using (sector_id)"
+_RUNNING = "actor = {actor} and ends_at > now()"
+_OPENED = f"""array(
+    select pt from emergency_access where {_RUNNING}
+    union select same.pt from emergency_access e join {_SAME_PERSON} on mine.pt = e.pt where e.{_RUNNING})"""
+
+
+class Args:
+    """Arguments of a statement that is put together."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values: list[Any] = list(values)
+
+    def __call__(self, value: Any) -> str:
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+
+def readable(reach: Reach, args: Args, relation: str = "resource") -> str:
+    """What every read starts from: rows of a table with `pt` that the caller may see, as `m`."""
+    if reach.everybody:
+        return f"from {relation} m where true"
+    if reach.sector_ids:
+        return f"from {relation} m where {_own(reach.sector_ids, args, 'm')}"
+    if relation == "resource":
+        return f"from resource m where {reached(reach, args, 'm')}"
+    # As a scalar: an index row is looked up by its key, whatever the planner thinks of the condition.
+    return f"from {relation} m where (select {reached(reach, args, 'o')} from resource o where o.pk = m.pk)"
+
+
+def reached(reach: Reach, args: Args, r: str) -> str:
+    """Whether the caller may see the resource `r`."""
+    if reach.everybody:
+        return "true"
+    if reach.sector_ids:
+        return _own(reach.sector_ids, args, r)
+    ties = list(_ties(reach, args, r))
+    registers = [f"{r}.type = any({args(sorted(REGISTERS))})"] if ties else ["false"]
+    return f"({' or '.join([*(condition for _, condition in ties), *registers])})"
+
+
+def tie(reach: Reach, args: Args, r: str) -> str:
+    """By which relation the caller sees `r`: null where it needs none."""
+    cases = [f"when {condition} then '{name}'" for name, condition in _ties(reach, args, r)]
+    return f"case {' '.join(cases)} end" if cases else "null"
+
+
+def _own(sector_ids: Sequence[str], args: Args, r: str) -> str:
+    return f"{r}.pt in (select pt from patient_person where sector_id = any({args(list(sector_ids))}))"
+
+
+def _ties(reach: Reach, args: Args, r: str) -> Iterable[tuple[str, str]]:
+    for name in ("custodian", "consent", "treatment", "break_glass"):
+        if name in reach.relations:
+            condition = _tie(name, reach, args, r)
+            yield name, condition if name in reach.special else f"(not {r}.special and {condition})"
+
+
+def _tie(name: str, reach: Reach, args: Args, r: str) -> str:
+    match name:
+        case "custodian":
+            return f"({r}.client = {args(reach.client)} or {r}.organisation = {args(reach.organisation)})"
+        case "treatment":
+            return f"""exists (
+                select from {_SAME_PERSON} join care on care.pt = same.pt
+                where mine.pt = {r}.pt and care.organisation = {args(reach.organisation)}
+                    and care.until > now())"""
+        case "consent":
+            persons = args(list(reach.consented))
+            return f"{r}.pt = any(array(select pt from patient_person where sector_id = any({persons})))"
+        case _:
+            return f"{r}.pt = any({_OPENED.format(actor=args(reach.actor))})"
+
+
+# Who treats whom
+
+
+async def keep_care(db: Connection, treating: Iterable[Treating]) -> None:
+    """Index rows of who treats whom; an organisation is known by its code (services.identity)."""
+    rows = [(t.pk, t.pt, t.organisation, t.keeper, t.until) for t in treating]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    await db.execute(
+        """insert into care (organisation, pt, until, pk)
+           select code, pt, max(until), pk from (
+               select told.pk, told.pt, told.until, coalesce(code.value, told.keeper) as code
+               from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[])
+                    as told (pk, pt, organisation, keeper, until)
+               left join resource o on o.type = 'Organization' and o.id = told.organisation
+               left join lateral (
+                   select i ->> 'value' as value from json_array_elements(o.body::json -> 'identifier') i
+                   where i ->> 'system' = $6) code on true) as treats
+           where code is not null group by code, pt, pk""",
+        *columns,
+        ORGANISATION_CODE,
+    )
+
+
+async def open_reasons(db: Connection, actor: str) -> dict[int, str]:
+    """Why the actor opened the records of these patients that are open now."""
+    rows = await db.fetch(
+        f"""select pt, reason from emergency_access where {_RUNNING.format(actor="$1")}
+            union all select same.pt, e.reason from emergency_access e join {_SAME_PERSON} on mine.pt = e.pt
+            where e.{_RUNNING.format(actor="$1")}""",
+        actor,
+    )
+    return {row["pt"]: row["reason"] for row in rows}
+
+
+async def untied(db: Connection, reach: Reach, locals: Iterable[str]) -> list[str]:
+    """The persons (sector ids) behind those of the `Type/id` that the caller may not see."""
+    pairs = [local.split("/", 1) for local in locals]
+    args = Args([type for type, _ in pairs], [id for _, id in pairs])
+    rows = await db.fetch(
+        f"""select distinct p.sector_id from unnest($1::text[], $2::text[]) as asked (type, id)
+            join resource r on r.type = asked.type and r.id = asked.id
+            join patient_person p on p.pt = r.pt
+            where p.sector_id is not null and not {reached(reach, args, "r")}""",
+        *args.values,
+    )
+    return [row["sector_id"] for row in rows]
+
+
+async def whose(db: Connection, type: str, id: str) -> Row | None:
+    """Whose a resource is, for the leaf of a refused access: sector_id, special."""
+    return await db.fetchrow(
+        """select p.sector_id, r.special from resource r join patient_person p using (pt)
+           where r.type = $1 and r.id = $2""",
+        type,
+        id,
+    )

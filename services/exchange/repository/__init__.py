@@ -1,0 +1,1 @@
+"""Every SQL statement of the exchange, by what it is about."""
