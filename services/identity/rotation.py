@@ -23,7 +23,7 @@ from services.kit.jobs import Jobs
 from services.kit.problems import conflict
 
 JOB = "services.identity.tasks:rekey_sector"
-KEPT_HERE = frozenset({"tourism", "civil", "identity"})
+KEPT_HERE = frozenset({"tourism", "transport", "civil", "identity"})
 """Sectors whose ids no other service stores: adopted as soon as they are prepared."""
 
 

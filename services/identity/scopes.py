@@ -46,6 +46,7 @@ SERVICES: Mapping[str, frozenset[str]] = {
         {
             "audit:usages:read",
             "events:read",
+            "exchange:batches:push",
             "exchange:offers:read",
             "identity:sector-ids:read",
             "identity:translate",
@@ -159,6 +160,9 @@ ROLE_PURPOSES: Mapping[str, str] = {
     "data_steward": purposes.STATISTICS,
 }
 
+EVERY_STAFF = frozenset({"transport:flows:read", "exchange:catalogue:read"})
+"""What anybody may read without signing in: signing in takes nothing away."""
+
 OPENID = frozenset({"openid", "offline_access"})
 MINE = "me"
 """Asked for by the suite's own pages: everything the person signed in may do."""
@@ -205,7 +209,7 @@ def of_session(kind: str, roles: Iterable[str]) -> frozenset[str]:
     """Everything a person signed in may do, over all services."""
     if kind == "person":
         return frozenset[str]().union(*CITIZEN.values())
-    return frozenset[str]().union(*(ROLES.get(role, frozenset()) for role in roles))
+    return EVERY_STAFF.union(*(ROLES.get(role, frozenset()) for role in roles))
 
 
 def purpose_at(service: str, kind: str, roles: Iterable[str]) -> str | None:

@@ -203,10 +203,11 @@ async def test_the_job_may_be_run_again(identity: Identity) -> None:
     assert await events(identity) == told != [], "told once"
 
 
-async def test_a_sector_that_nobody_else_stores_is_adopted_at_once(identity: Identity) -> None:
+@pytest.mark.parametrize("sector", ["tourism", "transport"])
+async def test_a_sector_that_nobody_else_stores_is_adopted_at_once(identity: Identity, sector: str) -> None:
     await ids(await identity.as_service("health"))
-    await prepared(identity, "tourism")
-    assert await versions(identity, "tourism") == {1: "leaving", 2: "current"}
+    await prepared(identity, sector)
+    assert await versions(identity, sector) == {1: "leaving", 2: "current"}
 
 
 @pytest.mark.parametrize(("sector", "status", "code"), [("nowhere", 422, "unknown_sector"), ("", 422, None)])

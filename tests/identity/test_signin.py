@@ -105,7 +105,12 @@ async def test_staff_get_what_their_roles_say(identity: Identity) -> None:
     session = await Browser(identity.http).session("li")
     claims = payload(session["access_token"])
     assert (claims["kind"], claims["roles"]) == ("staff", ["flow_staff"])
-    assert claims["scope"] == "notify:stream:read transport:flows:read transport:warnings:acknowledge"
+    assert set(claims["scope"].split()) == {
+        "exchange:catalogue:read",
+        "notify:stream:read",
+        "transport:flows:read",
+        "transport:warnings:acknowledge",
+    }
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ async def test_a_city_through_the_proxy_to_services_that_all_run_apart(
     told = await gateway.ask("{ suite { name ready counts { name value } } }")
     counts = {(s["name"], c["name"]): c["value"] for s in told["data"]["suite"] for c in s["counts"]}
     assert all(state["ready"] for state in told["data"]["suite"])
-    assert counts["health", "patients"] == 100
+    assert counts["health", "patients"] == 100 + len(truth["walk_ins"])
     person = roster["accounts"][0]["username"]
     me = await gateway.ask("{ me { name health { timeline(first: 1) { nodes { id } } } } }", as_=person)
     assert "errors" not in me
