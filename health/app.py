@@ -15,6 +15,7 @@ from health.fhir.paging import Pages
 from health.fhir.workers import Workers
 from health.models import Reach
 from health.offers import OFFERS
+from health.repository import offered
 from health.shapes import (
     PAGE_MAX,
     AccessReview,
@@ -165,6 +166,8 @@ async def _start(kit: Kit) -> None:
     base = f"{kit.settings.public_url}/fhir/"
     pages = Pages(kit.settings.secret_for("health", "pages"))
     kit.parts["fhir"] = Fhir(kit, Workers(), pages, base)
+    async with kit.db.transaction() as tx:
+        await offered.order_changes_of_elsewhere(tx)
 
 
 async def validating(kit: Kit) -> None:

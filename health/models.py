@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text
 from sqlalchemy.orm import registry
+from sqlalchemy.types import UserDefinedType
 from sqlmodel import Field, SQLModel
 
 NOBODY = 0
@@ -98,6 +99,26 @@ class PatientPerson(Base, table=True):
     deceased: bool
     death_date: date | None = None
     updated_at: datetime = Field(sa_type=_TIMESTAMP)
+    numbered: bool = Field(default=False)
+
+
+class Xid8(UserDefinedType[int]):
+    """The number of a transaction, in PostgreSQL's own type."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+class DeathChange(Base, table=True):
+    """Whose date of death changed, and what it was before; kept by a trigger on patient_person."""
+
+    __tablename__ = "death_change"
+    xid: int = Field(primary_key=True, sa_type=Xid8)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    sector_id: str = Field(sa_type=Text)
+    was: date | None = None
 
 
 class Care(Base, table=True):
@@ -279,10 +300,15 @@ class Treating:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Which person a Patient is about, and whether that person has died."""
+    """Which person a Patient is about, and whether that person has died.
+
+    Attributes:
+        numbered: the Patient states the person's citizen number.
+    """
 
     pt: int
     sector_id: str | None
     outcome: str
     deceased: bool
     death_date: date | None
+    numbered: bool = False

@@ -71,6 +71,7 @@ def _person(facts: Facts, answer: Resolved) -> Person:
         outcome="created" if answer.outcome == "review" else answer.outcome,
         deceased=facts.deceased,
         death_date=date.fromisoformat(died) if died else None,
+        numbered=_position_of_number(facts) is not None,
     )
 
 

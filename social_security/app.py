@@ -21,7 +21,7 @@ from services.kit.database import Transaction
 from services.kit.policy import Resource
 from services.kit.principals import Principal, allowed
 from services.kit.problems import bad_request, forbidden
-from social_security import benefit_audit, findings, records
+from social_security import benefit_audit, findings, records, told
 from social_security.imports import people, receive, spool
 from social_security.imports.push import SentFile
 from social_security.offers import OFFERS
@@ -289,6 +289,7 @@ app = service(
     description="Contributions, benefit payments, medical claims; benefit audit with evidence.",
     routers=[router],
     offers=OFFERS,
+    subscriptions={benefit_audit.DEATHS: told.take_deaths},
     startup=[_prepare],
     counts=receive.counts,
     body_limit_bytes=BODY_LIMIT_BYTES,

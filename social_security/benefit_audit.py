@@ -24,7 +24,7 @@ from services.kit.principals import Principal
 from services.kit.problems import Fault, Problem
 from social_security import process, snapshot
 from social_security.analytics.pack import Rule, load_pack
-from social_security.repository import findings, runs
+from social_security.repository import findings, runs, told
 from social_security.shapes import AuditRun, RuleOutcome, RunProgress, RunStatus
 from social_security.snapshot import Commit, Deaths, Snapshot
 
@@ -109,7 +109,7 @@ async def run(
         return run_of(row)
     root = snapshot.root_of(home)
     chosen = load_pack().chosen(row["rules"])
-    deaths, refusal = await _deaths(exchange, chosen)
+    deaths, refusal = await _deaths(database, exchange, chosen)
     await progress(1, STEPS)
     # After the deaths: an id they were translated to before a decision is put right by it too.
     merged = await identity.merged_ids()
@@ -127,14 +127,22 @@ async def run(
 
 
 async def _deaths(
-    exchange: ExchangeClient, rules: Sequence[Rule]
+    database: Database, exchange: ExchangeClient, rules: Sequence[Rule]
 ) -> tuple[Deaths | None, DomainError | None]:
-    """Dates of death, if a rule needs them and the exchange gives them; else the reason why not."""
+    """Dates of death, if a rule needs them and the exchange gives them; else the reason why not.
+
+    Those the exchange pushed are read where it says they are all there are: nobody's death moves twice.
+    """
     if not any("deaths" in rule.reads for rule in rules):
         return None, None
     found = Deaths()
     after: str | None = None
     try:
+        agreement = await exchange.settled(DEATHS)
+        if agreement is not None:
+            async with database.read() as db:
+                rows = [dict(row) for row in await told.deaths(db, agreement)]
+            return Deaths(rows, agreement), None
         while True:
             page = await exchange.page(DEATHS, after=after, limit=DEATHS_A_PAGE)
             found.add(page.rows, agreement=page.agreement, untranslated=page.untranslated)

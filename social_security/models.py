@@ -149,6 +149,15 @@ class AuditRun(Base, table=True):
     outcomes: list[dict[str, Any]] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": text("'[]'")})
 
 
+class ToldDeath(Base, table=True):
+    """A death that the exchange told of under an agreement; one withdrawn is gone from here."""
+
+    __tablename__ = "told_death"
+    agreement: str = Field(primary_key=True, sa_type=Text)
+    person: str = Field(primary_key=True, sa_type=Text)
+    died_on: date
+
+
 class Finding(Base, table=True):
     """What a rule found: keys of the rows that show it, never copies of them."""
 

@@ -75,6 +75,7 @@ async def committed(
     if treating := list(_treating(plan, versions, push.sender, now)):
         await repository.keep_care(tx, treating)
     await _tell(tx, plan, push, kept, links, people)
+    await _claim(tx, {t.pt for t in treating} | {person.pt for person in people.values()})
     return _results(plan, versions, people)
 
 
@@ -239,6 +240,20 @@ async def _tell(
         aggregate=f"batch/{push.digest.hex()}",
         data={"batch": push.digest.hex(), "count": len(kept), "types": dict(types), "history": root},
     )
+
+
+async def _claim(tx: Transaction, pts: set[int]) -> None:
+    """Whoever says that it treats a person may read what others keep: the person's list says so at once."""
+    opened = await repository.opened_by_care(tx, pts) if pts else {}
+    for organisation, subjects in opened.items():
+        about: dict[str, Any] = {"subjects": subjects} if len(subjects) > 1 else {"subject": subjects[0]}
+        await tx.leaf(
+            action="treatment.claimed",
+            records=0,
+            resource=f"care/{organisation}",
+            relation="treatment",
+            **about,
+        )
 
 
 def _results(plan: Plan, versions: dict[int, Version], people: dict[int, Person]) -> list[Result]:

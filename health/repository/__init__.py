@@ -9,7 +9,7 @@ from health.repository.emergencies import (
     patient_of,
     reviews,
 )
-from health.repository.reach import REGISTERS, keep_care, open_reasons, untied, whose
+from health.repository.reach import REGISTERS, keep_care, open_reasons, opened_by_care, untied, whose
 from health.repository.store import (
     count,
     counts,
@@ -54,6 +54,7 @@ __all__ = [
     "names",
     "next_pks",
     "open_reasons",
+    "opened_by_care",
     "patient_of",
     "read",
     "reserve",

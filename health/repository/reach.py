@@ -14,10 +14,14 @@ ORGANISATION_CODE = "urn:huimin:id:uscc"
 
 # Records of the same person, whichever hospital's Patient they hang on.
 _SAME_PERSON = "patient_person mine join patient_person same using (sector_id)"
+# A Patient that has been said to be somebody else's since opens nothing of theirs.
+_OPENED_AS = "mine.pt = e.pt and mine.updated_at <= e.begun_at"
 _RUNNING = "actor = {actor} and ends_at > now()"
+# A card number of another hospital can be guessed, and likeness is not proof.
+_KNOWN_BY_NUMBER = "(same.numbered or same.pt = mine.pt)"
 _OPENED = f"""array(
     select pt from emergency_access where {_RUNNING}
-    union select same.pt from emergency_access e join {_SAME_PERSON} on mine.pt = e.pt where e.{_RUNNING})"""
+    union select same.pt from emergency_access e join {_SAME_PERSON} on {_OPENED_AS} where e.{_RUNNING})"""
 
 
 class Args:
@@ -79,7 +83,7 @@ def _tie(name: str, reach: Reach, args: Args, r: str) -> str:
             return f"""exists (
                 select from {_SAME_PERSON} join care on care.pt = same.pt
                 where mine.pt = {r}.pt and care.organisation = {args(reach.organisation)}
-                    and care.until > now())"""
+                    and care.until > now() and {_KNOWN_BY_NUMBER})"""
         case "consent":
             persons = args(list(reach.consented))
             return f"{r}.pt = any(array(select pt from patient_person where sector_id = any({persons})))"
@@ -110,11 +114,24 @@ async def keep_care(db: Connection, treating: Iterable[Treating]) -> None:
     )
 
 
+async def opened_by_care(db: Connection, pts: Iterable[int]) -> dict[str, list[str]]:
+    """The persons (sector ids) of these Patients by the organisation that may now read what others keep."""
+    rows = await db.fetch(
+        f"""select care.organisation, array_agg(distinct sector_id order by sector_id) as subjects
+            from {_SAME_PERSON} join care on care.pt = same.pt join resource r on r.pk = mine.pt
+            where same.pt = any($1) and care.until > now() and {_KNOWN_BY_NUMBER}
+                and r.organisation is distinct from care.organisation
+            group by care.organisation order by care.organisation""",
+        list(pts),
+    )
+    return {row["organisation"]: row["subjects"] for row in rows}
+
+
 async def open_reasons(db: Connection, actor: str) -> dict[int, str]:
     """Why the actor opened the records of these patients that are open now."""
     rows = await db.fetch(
         f"""select pt, reason from emergency_access where {_RUNNING.format(actor="$1")}
-            union all select same.pt, e.reason from emergency_access e join {_SAME_PERSON} on mine.pt = e.pt
+            union all select same.pt, e.reason from emergency_access e join {_SAME_PERSON} on {_OPENED_AS}
             where e.{_RUNNING.format(actor="$1")}""",
         actor,
     )

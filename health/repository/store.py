@@ -380,17 +380,18 @@ async def keep_people(db: Connection, people: Sequence[Person], now: datetime) -
     """Which person each Patient is about; the latest word replaces an earlier one."""
     dates: list[date | None] = [person.death_date for person in people]
     await db.execute(
-        """insert into patient_person (pt, sector_id, outcome, deceased, death_date, updated_at)
-           select pt, sector_id, outcome, deceased, death_date, $6
-           from unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::date[])
-                as person (pt, sector_id, outcome, deceased, death_date)
+        """insert into patient_person (pt, sector_id, outcome, deceased, death_date, updated_at, numbered)
+           select pt, sector_id, outcome, deceased, death_date, $6, numbered
+           from unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::date[], $7::boolean[])
+                as person (pt, sector_id, outcome, deceased, death_date, numbered)
            on conflict (pt) do update set sector_id = excluded.sector_id, outcome = excluded.outcome,
                deceased = excluded.deceased, death_date = excluded.death_date,
-               updated_at = excluded.updated_at""",
+               updated_at = excluded.updated_at, numbered = excluded.numbered""",
         [person.pt for person in people],
         [person.sector_id for person in people],
         [person.outcome for person in people],
         [person.deceased for person in people],
         dates,
         now,
+        [person.numbered for person in people],
     )

@@ -14,8 +14,10 @@ from services.exchange import (
     directory,
     doors,
     find_usage,
+    pushes,
     reads,
     signing,
+    subscriptions,
     terms,
     usage_reports,
 )
@@ -35,11 +37,16 @@ from services.exchange.shapes import (
     Department,
     DepartmentIn,
     ReadPage,
+    Standing,
     State,
     Step,
+    Subscription,
+    SubscriptionPage,
+    SubscriptionRequest,
     Verdict,
 )
 from services.kit.app import Kit, KitDep, Read, Router, Tx, service
+from services.kit.events import on
 from services.kit.principals import Principal, allowed
 
 router = Router(prefix="/exchange", tags=["exchange"])
@@ -151,6 +158,37 @@ async def read(
     return signing.signed_page(kit, request, page, consumer=str(who.service))
 
 
+@router.get("/subscriptions")
+async def list_subscriptions(
+    db: Read, who: Consumer, after: After = None, limit: PageSize = 100
+) -> SubscriptionPage:
+    """The calling service's own, newest first."""
+    return await subscriptions.page(db, who, after=after, limit=limit)
+
+
+@router.post("/subscriptions")
+async def subscribe(body: SubscriptionRequest, kit: KitDep, who: Consumer) -> Subscription:
+    """Has a dataset's changes pushed to the caller's `exchange-inbox`; of each agreement there is one."""
+    return await subscriptions.subscribe(kit, who, body)
+
+
+@router.get("/subscriptions/{id}/standing")
+async def subscription_standing(id: UUID, kit: KitDep, who: Consumer) -> Standing:
+    """Whether everything there is was pushed and taken, as the provider says now."""
+    return await subscriptions.standing(kit, who, id)
+
+
+@router.post("/subscriptions/{id}/resumption")
+async def resume_subscription(id: UUID, tx: Tx, who: Consumer) -> Subscription:
+    """One that was parked goes on."""
+    return await subscriptions.resume(tx, who, id)
+
+
+@router.post("/subscriptions/{id}/end")
+async def end_subscription(id: UUID, tx: Tx, who: Consumer) -> Subscription:
+    return await subscriptions.end(tx, who, id)
+
+
 @router.get("/keys")
 async def keys(kit: KitDep) -> JSONResponse:
     """The keys that reads are signed with, as a JWK set (RFC 7517)."""
@@ -179,6 +217,16 @@ app = service(
     routers=[router, doors.router, open_data.router, published, open_data.published],
     mounts={"/v2": find_usage.app},
     startup=[_open],
-    background=[catalogue.keep_fresh, terms.keep_terms, usage_reports.watch, exports.keep_terms],
+    background=[
+        catalogue.keep_fresh,
+        terms.keep_terms,
+        usage_reports.watch,
+        exports.keep_terms,
+        pushes.keep_pushing,
+    ],
+    handlers=[
+        on(f"identity.{what}", subscriptions.tell_again)
+        for what in ("persons.merged", "persons.unmerged", "sector.rekeyed")
+    ],
     counts=counts,
 )

@@ -20,7 +20,9 @@ from services.exchange.shapes import (
     DatasetPage,
     Department,
     ReadPage,
+    Standing,
     State,
+    SubscriptionPage,
 )
 from services.kit import signatures
 from services.kit.calls import Calls, DomainError, Token
@@ -69,6 +71,21 @@ class ExchangeClient(PersonClient, OpenDataClient):
         )
         await self._verify(response)
         return ReadPage.model_validate_json(response.content)
+
+    async def settled(self, dataset: str) -> str | None:
+        """The agreement under which all there is of a dataset was pushed to the calling service; None when
+        only reading shows it.
+
+        Raises:
+            DomainError: exchange or provider does not answer.
+        """
+        page = SubscriptionPage.model_validate(await self.get("/exchange/subscriptions", {"limit": 100}))
+        for one in page.items:
+            if one.dataset == dataset and one.state == "active" and one.in_force:
+                standing = await self.get(f"/exchange/subscriptions/{one.id}/standing")
+                found = Standing.model_validate(standing)
+                return found.agreement if found.settled else None
+        return None
 
     async def _verify(self, response: httpx.Response) -> None:
         """With the exchange's published keys, asked for once more when they do not fit: they may be new."""

@@ -147,6 +147,23 @@ class AgreementUse(Base, table=True):
     rows: int = Field(sa_type=BigInteger)
 
 
+class Subscription(Base, table=True):
+    """Changes of a dataset pushed to a consumer, and where they go on."""
+
+    __tablename__ = "subscription"
+    id: UUID = Field(primary_key=True)
+    agreement_id: str = Field(sa_type=Text, foreign_key="agreement.id")
+    state: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "active"})
+    place: str | None = Field(default=None, sa_type=Text)
+    batches: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    rows: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    pushed_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    next_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_CLOCK)
+    reason: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_CLOCK)
+
+
 class OpenRelease(Base, table=True):
     """A version of an open dataset; what was published never changes."""
 

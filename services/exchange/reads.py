@@ -1,5 +1,7 @@
 """Cross-domain reads: only under an agreement in force, only its items and rows, in the consumer's own ids.
 
+What is pushed under a subscription goes the same way (pushes.py).
+
 Each page is one access leaf with the Merkle root of the people in it, committed before the page is answered;
 a refusal is a leaf too. The agreement is asked once before anything is fetched and once more in the leaf's
 own commit, with the day's quota, so that one suspended in between refuses the read.
@@ -23,11 +25,19 @@ from services.kit.principals import NOT_A_TOKEN, Principal, seal, unseal
 from services.kit.problems import Problem, bad_request, conflict, forbidden
 
 SECTOR = "exchange"
+READ = "dataset.read"
 PROVIDER_DEADLINE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Fetched:
+class Fetched:
+    """What goes out: rows of agreed items, under the consumer's ids, and the people in the exchange's own.
+
+    Attributes:
+        following: where the provider goes on.
+        settled: of changes, whether there was nothing behind them.
+    """
+
     rows: list[dict[str, Any]]
     people: list[str]
     untranslated: int
@@ -37,6 +47,7 @@ class _Fetched:
     known_as: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """All ids the exchange has given these people, where their consent is asked."""
     without_consent: int = 0
+    settled: bool = True
 
 
 async def read(
@@ -66,12 +77,12 @@ async def read(
     began_with, start = _opened(kit, after)
     if began_with is not None and agreement_id not in {began_with, None}:
         raise bad_request("invalid_cursor", "after is the cursor of another agreement; start without it")
-    agreement = await _agreement(kit, principal, consumer, dataset_id, began_with or agreement_id)
+    agreement = await agreement_for(kit, principal, consumer, dataset_id, began_with or agreement_id)
     dataset = await catalogue.find(kit, dataset_id)
-    _check_items(agreement, dataset)
-    left = await _rows_left(kit, principal, agreement)
-    fetched = await _fetch(kit, agreement, dataset, after=start, limit=min(limit, left))
-    fetched, refusal = await _recorded(kit, principal, agreement, fetched, hidden)
+    check_items(agreement, dataset)
+    left = await rows_left(kit, principal, agreement)
+    fetched = await fetch(kit, agreement, dataset, after=start, limit=min(limit, left))
+    fetched, refusal = await recorded(kit, principal, agreement, fetched, hidden)
     if refusal is not None:
         raise refusal
     return ReadPage(
@@ -83,28 +94,39 @@ async def read(
     )
 
 
-async def _agreement(
-    kit: Kit, principal: Principal, consumer: str, dataset_id: str, agreement_id: str | None
+async def agreement_for(
+    kit: Kit,
+    principal: Principal,
+    consumer: str,
+    dataset_id: str,
+    agreement_id: str | None,
+    *,
+    action: str = READ,
 ) -> Agreement:
+    """The agreement in force.
+
+    Raises:
+        Problem: 403 `no_agreement`; the attempt is a leaf.
+    """
     async with kit.db.read() as db:
         rows = await repository.between(db, consumer=consumer, dataset=dataset_id, id=agreement_id)
     in_force = bool(rows) and rows[0]["in_force"]
     relations = {"agreement"} if in_force else ()
     resource = Resource("Exchange::Dataset", id=dataset_id)
-    decision = kit.policy.decide(principal, "dataset.read", resource, relations=relations)
+    decision = kit.policy.decide(principal, action, resource, relations=relations)
     if in_force and decision.permitted:
         return agreements.shape_of(rows[0])
     refusal = decision.refusal() if in_force else _no_agreement(consumer, dataset_id)
-    await _refused(kit, principal, dataset_id, rows[0]["id"] if rows else None, refusal.code)
+    await _refused(kit, principal, dataset_id, rows[0]["id"] if rows else None, refusal.code, action)
     raise refusal
 
 
 async def _refused(
-    kit: Kit, principal: Principal, dataset_id: str, agreement_id: str | None, reason: str
+    kit: Kit, principal: Principal, dataset_id: str, agreement_id: str | None, reason: str, action: str
 ) -> None:
     async with kit.db.transaction(principal) as tx:
         await tx.leaf(
-            action="dataset.read",
+            action=action,
             records=0,
             resource=dataset_id,
             agreement=agreement_id,
@@ -113,22 +135,32 @@ async def _refused(
         )
 
 
-async def _rows_left(kit: Kit, principal: Principal, agreement: Agreement) -> int:
-    """How many rows the day's quota still holds; nothing is fetched that it would not."""
+async def rows_left(kit: Kit, principal: Principal, agreement: Agreement, *, action: str = READ) -> int:
+    """How many rows the day's quota still holds; nothing is fetched that it would not.
+
+    Raises:
+        Problem: 429 `quota_exceeded`; the attempt is a leaf.
+    """
     async with kit.db.read() as db:
         reads, rows = await repository.used_today(db, agreement.id)
         left = agreement.rows_per_day - rows
         if reads < agreement.reads_per_day and left > 0:
             return left
         refusal = await _quota_exceeded(db, agreement)
-    await _refused(kit, principal, agreement.dataset, agreement.id, refusal.code)
+    await _refused(kit, principal, agreement.dataset, agreement.id, refusal.code, action)
     raise refusal
 
 
-async def _recorded(
-    kit: Kit, principal: Principal, agreement: Agreement, fetched: _Fetched, hidden: UUID | None
-) -> tuple[_Fetched, Problem | None]:
-    """Counts and logs the read: what goes out of it, and what refuses it, if the agreement or its quota
+async def recorded(
+    kit: Kit,
+    principal: Principal,
+    agreement: Agreement,
+    fetched: Fetched,
+    hidden: UUID | None = None,
+    *,
+    action: str = READ,
+) -> tuple[Fetched, Problem | None]:
+    """Counts and logs the transfer: what goes out of it, and what refuses it, if the agreement or its quota
     ended meanwhile. Consent is asked here, so that nobody revokes it between the asking and the commit.
     """
     refusal: Problem | None = None
@@ -142,7 +174,7 @@ async def _recorded(
         elif not await repository.use(tx, agreement.id, len(fetched.rows)):
             refusal = await _quota_exceeded(tx, agreement)
         await tx.leaf(
-            action="dataset.read",
+            action=action,
             subjects=None if refusal else fetched.people,
             records=0 if refusal else len(fetched.rows),
             resource=agreement.dataset,
@@ -156,7 +188,7 @@ async def _recorded(
     return fetched, refusal
 
 
-async def _consented(tx: Transaction, agreement: Agreement, fetched: _Fetched) -> _Fetched:
+async def _consented(tx: Transaction, agreement: Agreement, fetched: Fetched) -> Fetched:
     """The rows of those who let the consumer read this dataset for this purpose, now; said under any of the
     ids the exchange has given them."""
     given = await consents.consenting(
@@ -192,7 +224,7 @@ async def _quota_exceeded(db: Connection, agreement: Agreement) -> Problem:
     )
 
 
-def _check_items(agreement: Agreement, dataset: Dataset) -> None:
+def check_items(agreement: Agreement, dataset: Dataset) -> None:
     known, chosen = {item.name for item in dataset.items}, catalogue.filterable(dataset)
     missing = (set(agreement.items) - known) | ({one.item for one in agreement.filter} - chosen.keys())
     if missing:
@@ -200,13 +232,27 @@ def _check_items(agreement: Agreement, dataset: Dataset) -> None:
         raise conflict("agreement_mismatch", detail)
 
 
-async def _fetch(
-    kit: Kit, agreement: Agreement, dataset: Dataset, *, after: str | None, limit: int
-) -> _Fetched:
-    rows, following = await _offered(kit, agreement, dataset, after=after, limit=limit)
+async def fetch(
+    kit: Kit,
+    agreement: Agreement,
+    dataset: Dataset,
+    *,
+    after: str | None,
+    limit: int,
+    changes: bool = False,
+) -> Fetched:
+    """What the provider gives of the dataset, or of its changes, for the consumer.
+
+    Raises:
+        DomainError: provider or identity does not answer.
+        Problem: 502 `provider_fault`.
+    """
+    rows, following, settled = await _offered(
+        kit, agreement, dataset, after=after, limit=limit, changes=changes
+    )
     name = dataset.sector_id
     if name is None:
-        return _Fetched(_agreed(agreement, rows), [], 0, following)
+        return Fetched(_agreed(agreement, rows), [], 0, following)
     identity = kit.calls.client(IdentityClient)
     ids = list(dict.fromkeys(str(row[name]) for row in rows))
     theirs = dict(
@@ -221,13 +267,14 @@ async def _fetch(
     known = [row for row in rows if None not in (theirs[str(row[name])], ours[str(row[name])])]
     codes = [str(ours[str(row[name])]) for row in known]
     people = list(dict.fromkeys(codes))
-    return _Fetched(
+    return Fetched(
         _agreed(agreement, [{**row, name: theirs[str(row[name])]} for row in known]),
         people,
         len(rows) - len(known),
         following,
         codes=codes,
         known_as=await _known_as(identity, agreement, people) if agreement.needs_consent else {},
+        settled=settled,
     )
 
 
@@ -239,8 +286,8 @@ async def _known_as(
 
 
 async def _offered(
-    kit: Kit, agreement: Agreement, dataset: Dataset, *, after: str | None, limit: int
-) -> tuple[list[dict[str, Any]], str | None]:
+    kit: Kit, agreement: Agreement, dataset: Dataset, *, after: str | None, limit: int, changes: bool
+) -> tuple[list[dict[str, Any]], str | None, bool]:
     """What the provider gives: no more items than the agreement, its filter and the translation need."""
     needed = {*agreement.items, *(one.item for one in agreement.filter)}
     needed |= {dataset.sector_id} if dataset.sector_id is not None else set()
@@ -252,17 +299,23 @@ async def _offered(
     response = await kit.calls.request(
         dataset.provider,
         "GET",
-        f"{prefix_of(dataset.provider)}/offers/{dataset.name}",
+        f"{prefix_of(dataset.provider)}/offers/{dataset.name}{'/changes' if changes else ''}",
         params=params,
         deadline_s=PROVIDER_DEADLINE_S,
     )
     answer = response.json()
     rows: list[dict[str, Any]] = answer["rows"]
     types = catalogue.filterable(dataset)
-    if not all(row_filters.holds(agreement.filter, row, types) for row in rows):
+    standing = [row for row in rows if not changes or stands(row, dataset)]
+    if not all(row_filters.holds(agreement.filter, row, types) for row in standing):
         detail = f"{dataset.provider} answered with rows that were not agreed; none is passed on"
         raise Problem(502, "provider_fault", detail)
-    return rows, answer["next"]
+    return rows, answer["next"], answer.get("settled", True)
+
+
+def stands(row: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Of a change, whether the row is there now: one that is gone has no value but the person's id."""
+    return any(value is not None for name, value in row.items() if name != dataset.sector_id)
 
 
 def _agreed(agreement: Agreement, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self, get_args
+from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -227,3 +228,48 @@ class ReadPage(Shape):
     next: str | None = None
     untranslated: Annotated[int, Field(ge=0)] = 0
     without_consent: Annotated[int, Field(ge=0)] = 0
+
+
+class SubscriptionRequest(Shape):
+    """Which dataset's changes are asked for.
+
+    Attributes:
+        agreement: which of the caller's; when not said, the one in force that lasts longest.
+    """
+
+    dataset: Name
+    agreement: Name | None = None
+
+
+class Subscription(Shape):
+    """Changes pushed to the service that asked for them.
+
+    Attributes:
+        state: `parked` when the consumer refused a batch, for the `reason`; goes on when it is resumed.
+        in_force: whether the agreement is: nothing is pushed while it is not.
+        batches: that were answered, with so many `rows`.
+        attempts: to push the next one, which failed for the `reason`.
+    """
+
+    id: UUID
+    agreement: str
+    dataset: str
+    state: Literal["active", "parked", "ended"]
+    in_force: bool
+    batches: int
+    rows: int
+    pushed_at: datetime | None
+    attempts: int
+    reason: str | None
+
+
+class SubscriptionPage(Shape):
+    items: list[Subscription]
+    next: str | None = None
+
+
+class Standing(Shape):
+    """Whether all there is was pushed and taken."""
+
+    agreement: str
+    settled: bool

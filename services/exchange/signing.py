@@ -26,6 +26,11 @@ def public_keys(kit: Kit) -> dict[str, Any]:
     return {"keys": [{**key.as_dict(private=False), "kid": key.kid, "alg": "ES256", "use": "sig"}]}
 
 
+def signed_push(kit: Kit, body: bytes, *, path: str) -> dict[str, str]:
+    """The headers that sign a batch on its way to a consumer's door (RFC 9421)."""
+    return signatures.signed_push(_key(kit), body, path=path)
+
+
 def signed_page(kit: Kit, request: Request, page: ReadPage, *, consumer: str) -> Response:
     """The page as it goes out, with its signature (RFC 9421)."""
     body = page.model_dump_json().encode()

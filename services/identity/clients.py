@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -73,7 +74,10 @@ class Client:
 
 
 def _same_but_port(uri: str, known: str) -> bool:
-    asked, allowed = urlsplit(uri), urlsplit(known)
+    try:
+        asked, allowed = urlsplit(uri), urlsplit(known)
+    except ValueError:
+        return False
     return (
         asked.scheme == allowed.scheme == "http"
         and asked.hostname == allowed.hostname
@@ -261,13 +265,14 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+")
 
 def _redirect_fault(place: int, uri: str) -> Fault | None:
     """https, a native app's loopback address, or its own reverse-domain scheme (OAuth 2.1 section 2.3)."""
-    parts = urlsplit(uri)
-    good = (
-        (parts.scheme == "https" and bool(parts.hostname))
-        or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-        or _SCHEME.fullmatch(parts.scheme) is not None
-    )
-    if good and not parts.fragment and not parts.username:
-        return None
+    with suppress(ValueError):  # of what is no address at all
+        parts = urlsplit(uri)
+        good = (
+            (parts.scheme == "https" and bool(parts.hostname))
+            or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+            or _SCHEME.fullmatch(parts.scheme) is not None
+        )
+        if good and not parts.fragment and not parts.username:
+            return None
     message = "must be https, http on a loopback address, or a reverse-domain scheme, without a fragment"
     return Fault(message, path=f"redirect_uris.{place}", code="invalid_redirect_uri")

@@ -86,7 +86,7 @@ class OutsideIssuer:
         """
         if "error" in answer:
             raise not_signed_in(f"the outside issuer answered {answer['error']}")
-        if not secrets.compare_digest(answer.get("state", ""), errand.state):
+        if not secrets.compare_digest(answer.get("state", "").encode(), errand.state.encode()):
             raise not_signed_in("the answer belongs to another sign-in")
         if answer.get("iss", self.issuer) != self.issuer:
             raise not_signed_in("the answer comes from another issuer")

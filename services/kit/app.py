@@ -32,6 +32,7 @@ from services.kit.principals import Kind, Principal, TokenVerifier, allowed, cur
 from services.kit.problems import Fault, Problem, bad_request
 from services.kit.rendering import Render, install_handlers, render_problem
 from services.kit.settings import Settings
+from services.kit.subscriptions import Subscriptions, inbox_router, subscribing
 from services.kit.waking import stopped
 
 Hook = Callable[["Kit"], Awaitable[None]]
@@ -239,6 +240,7 @@ def service(
     mounts: Mapping[str, FastAPI] | None = None,
     offers: Sequence[Offer] = (),
     handlers: "Sequence[events.Subscription]" = (),
+    subscriptions: Subscriptions | None = None,
     startup: Sequence[Hook] = (),
     background: Sequence[Background] = (),
     counts: "operations.Counts | None" = None,
@@ -254,6 +256,7 @@ def service(
         mounts: apps of wire standards with their own error form, by path prefix (`standard_app`).
         offers: datasets it offers; only the exchange may read them.
         handlers: what it does with other services' events (`events.on`).
+        subscriptions: datasets whose changes it has the exchange push to it, and what it does with them.
         startup: run once before the first request, after the database is there.
         background: run as long as the service does; one that ends with an error is started again.
         counts: how many of each thing are kept, for the start page and for checks; read by services alone.
@@ -270,6 +273,8 @@ def service(
             for hook in startup:
                 await hook(kit)
             tasks = [*background, *_own_background(database=database, handlers=handlers)]
+            if subscriptions:
+                tasks.append(subscribing(subscriptions))
             for task in tasks:
                 running = asyncio.create_task(_kept_running(task, kit), name=f"{name}:{task.__name__}")
                 stack.push_async_callback(stopped, running)
@@ -289,6 +294,8 @@ def service(
     if database:
         app.include_router(offers_router(prefix_of(name), offers))
         app.include_router(events.events_router(prefix_of(name)))
+    if subscriptions:
+        app.include_router(inbox_router(name, prefix_of(name), subscriptions))
     for router in routers:
         app.include_router(router)
     for path, part in mounts.items():

@@ -27,6 +27,7 @@ BREAKER_OPEN_S = 2.0
 CONNECTIONS = 32
 
 _CODE_OF_STATUS = {
+    307: "NOT_FOUND",  # what the router says of an address with a slash too many or too few
     400: "BAD_USER_INPUT",
     401: "UNAUTHENTICATED",
     403: "FORBIDDEN",
@@ -150,7 +151,7 @@ class Calls:
             raise DomainError(service, "SERVICE_UNAVAILABLE", "the service cannot be reached") from error
         if not probe:
             breaker.count(failed=response.status_code >= 500)
-        if response.status_code >= 400:
+        if response.status_code >= 400 or response.is_redirect:
             raise _domain_error(service, response)
         return response
 

@@ -1,7 +1,7 @@
 """Datasets a service offers to others: described to everybody, read by the exchange alone."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
@@ -25,6 +25,14 @@ ReadPage = Callable[..., Awaitable[tuple[list[dict[str, Any]], str | None]]]
 """`async (connection, *, after: str | None, limit: int, where: list[Condition])` → (rows, next or None).
 
 `where` has been checked against the items that may be filtered by; `row_filters.sql` makes SQL of it.
+"""
+ReadChanges = Callable[..., Awaitable[tuple[list[dict[str, Any]], str | None, bool]]]
+"""`async (connection, *, after: str | None, limit: int, where)` → (rows, place or None, settled).
+
+Whose rows changed after a place, in an order in which nothing can come in before what was given out: each
+with its row as it is now, or with the sector id and no other value when it is no longer in the dataset, or
+among the rows of `where`. The place is None when there is nothing new. `settled`: nothing at all lies behind
+the place, neither what the limit left nor what has no certain order yet.
 """
 LastChange = Callable[[Connection], Awaitable[datetime | None]]
 
@@ -56,6 +64,7 @@ class Offer:
         sector_id: the item that holds the provider's sector ids, which the exchange translates.
         related: ids of datasets that belong with this one (关联资源), e.g. `health.deaths`.
         last_change: reads when the data last changed; freshness is measured by it.
+        changes: reads what changed after a place, for those who subscribe; personal datasets alone.
 
     Raises:
         ValueError: the entry lacks what it must say, such as why a dataset is not shared.
@@ -77,6 +86,7 @@ class Offer:
     sector_id: str | None = "sector_id"
     related: Sequence[str] = ()
     last_change: LastChange | None = field(default=None, repr=False)
+    changes: ReadChanges | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.sharing not in SHARING or self.update_cycle not in CYCLES:
@@ -88,7 +98,7 @@ class Offer:
             raise ValueError(f"{self.dataset}: personal data name the item that holds the sector id")
 
     def description(self) -> dict[str, Any]:
-        functions = {"read", "items", "last_change"}
+        functions = {"read", "items", "last_change", "changes"}
         found = {name: getattr(self, name) for name in self.__slots__ if name not in functions}
         return {**found, "items": [asdict(item) for item in self.items]}
 
@@ -98,7 +108,7 @@ class Offer:
 
 
 def offers_router(prefix: str, offers: Sequence[Offer]) -> APIRouter:
-    """`GET {prefix}/offers` and `GET {prefix}/offers/{dataset}?after&limit&items&filter`."""
+    """`GET {prefix}/offers`, `…/{dataset}?after&limit&items&filter` and `…/{dataset}/changes`, likewise."""
     from services.kit.app import Read, Router, permitted
 
     router = Router(prefix=f"{prefix}/offers", tags=["offers"])
@@ -122,16 +132,45 @@ def offers_router(prefix: str, offers: Sequence[Offer]) -> APIRouter:
         filter: Annotated[str | None, Query(max_length=20_000)] = None,
     ) -> dict[str, Any]:
         """Rows of a dataset: `items` (separated by commas) leaves out the others, `filter` chooses rows."""
-        offer = by_name.get(dataset)
-        if offer is None:
-            raise not_found(f"no dataset {dataset} is offered here")
-        wanted = _wanted(offer, items)
-        where = row_filters.parsed(filter) if filter is not None else []
-        row_filters.check(where, offer.filterable())
+        offer = _offer(by_name, dataset)
+        wanted, where = _wanted(offer, items), _where(offer, filter)
         rows, following = await offer.read(connection, after=after, limit=limit, where=where)
         return {"rows": [{name: row[name] for name in wanted} for row in rows], "next": following}
 
+    @router.get("/{dataset}/changes")
+    async def changes(
+        request: Request,
+        dataset: str,
+        connection: Read,
+        _who: Annotated[Principal, permitted("offers.read", OFFERS, SCOPE, kinds=("service",))],
+        after: Annotated[str | None, Query(max_length=200)] = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+        items: Annotated[str | None, Query(max_length=4000)] = None,
+        filter: Annotated[str | None, Query(max_length=20_000)] = None,
+    ) -> dict[str, Any]:
+        """Whose rows changed after a place; one that is gone has its sector id and no other value."""
+        offer = _offer(by_name, dataset)
+        if offer.changes is None:
+            raise not_found(f"{dataset} is offered without changes", code="no_changes")
+        wanted, where = _wanted(offer, items), _where(offer, filter)
+        rows, place, settled = await offer.changes(connection, after=after, limit=limit, where=where)
+        shown = [{name: row.get(name) for name in wanted} for row in rows]
+        return {"rows": shown, "next": place, "settled": settled}
+
     return router
+
+
+def _offer(offers: Mapping[str, Offer], dataset: str) -> Offer:
+    offer = offers.get(dataset)
+    if offer is None:
+        raise not_found(f"no dataset {dataset} is offered here")
+    return offer
+
+
+def _where(offer: Offer, filter: str | None) -> list[row_filters.Condition]:
+    where = row_filters.parsed(filter) if filter is not None else []
+    row_filters.check(where, offer.filterable())
+    return where
 
 
 def _wanted(offer: Offer, items: str | None) -> list[str]:

@@ -1,10 +1,11 @@
-"""Signed answers (RFC 9421 HTTP Message Signatures over an RFC 9530 Content-Digest), ECDSA P-256.
+"""Signed answers and pushes (RFC 9421 HTTP Message Signatures over an RFC 9530 Content-Digest), ECDSA P-256.
 
 The signature covers the status, the body by its digest, and the path and query that were asked, so that an
-answer is good for its own question alone. Without the digest a signature would say nothing of the body.
+answer is good for its own question alone; of a push the method, the path and the body. Without the digest a
+signature would say nothing of the body.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from joserfc.jwk import ECKey, KeySet
 
 # Not `date`: servers put one of their own there. The signature carries when it was made.
 COVERED = ("@status", '"@path";req', '"@query";req')
+COVERED_OF_PUSH = ("@method", "@path")
 TAG = "huimin"
 MAX_AGE = timedelta(minutes=5)
 
@@ -71,15 +73,22 @@ def signed(
     """
     key.ensure_kid()
     message = _Response(status, dict(headers), _request(method, path, query))
-    HTTPMessageSigner(signature_algorithm=ECDSA_P256_SHA256, key_resolver=_Keys(KeySet([key]))).sign(
-        message,
-        key_id=str(key.kid),
-        tag=TAG,
-        label=TAG,
-        covered_component_ids=[*COVERED, *(name.lower() for name in headers)],
-        body=body,
-    )
+    _sign(key, message, [*COVERED, *(name.lower() for name in headers)], body)
     return message.headers
+
+
+def signed_push(key: ECKey, body: bytes, *, path: str) -> dict[str, str]:
+    """The headers to POST the body with."""
+    key.ensure_kid()
+    headers: dict[str, str] = {}
+    _sign(key, _Request("POST", f"http://huimin{path}", headers), COVERED_OF_PUSH, body)
+    return headers
+
+
+def _sign(key: ECKey, message: Any, covered: Sequence[str], body: bytes) -> None:
+    HTTPMessageSigner(signature_algorithm=ECDSA_P256_SHA256, key_resolver=_Keys(KeySet([key]))).sign(
+        message, key_id=str(key.kid), tag=TAG, label=TAG, covered_component_ids=list(covered), body=body
+    )
 
 
 def verify(
@@ -102,11 +111,22 @@ def verify(
         BadSignature: it did not.
     """
     message = _Response(status, dict(headers), _request(method, path, query))
+    _verify(keys, message, [*COVERED, *covering], body)
+
+
+def verify_push(keys: KeySet, body: bytes, *, path: str, headers: Mapping[str, str]) -> None:
+    """That a holder of one of the keys sent this body to this path, just now.
+
+    Raises:
+        BadSignature: it did not.
+    """
+    _verify(keys, _Request("POST", f"http://huimin{path}", dict(headers)), COVERED_OF_PUSH, body)
+
+
+def _verify(keys: KeySet, message: Any, covered: Sequence[str], body: bytes) -> None:
     verifier = HTTPMessageVerifier(signature_algorithm=ECDSA_P256_SHA256, key_resolver=_Keys(keys))
     try:
-        verifier.verify(
-            message, max_age=MAX_AGE, expect_tag=TAG, require_components=[*COVERED, *covering], body=body
-        )
+        verifier.verify(message, max_age=MAX_AGE, expect_tag=TAG, require_components=covered, body=body)
     except InvalidSignature as error:
         raise BadSignature(str(error)) from error
 

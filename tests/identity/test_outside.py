@@ -132,7 +132,9 @@ async def test_a_code_of_another_sign_in_is_refused(ours: Ours) -> None:
     assert "外部身份认证没有完成" in answer.text
 
 
-@pytest.mark.parametrize("change", ["state=x", "iss=https%3A%2F%2Fevil.example&x=", "error=access_denied&x="])
+@pytest.mark.parametrize(
+    "change", ["state=x", "state=%E5%8F%B7", "iss=https%3A%2F%2Fevil.example&x=", "error=access_denied&x="]
+)
 async def test_an_answer_that_is_not_to_our_question_is_refused(ours: Ours, change: str) -> None:
     location = await ours.signed_in_there(await ours.to_outside(Browser(ours.http)), "alice")
     name = change.partition("=")[0]

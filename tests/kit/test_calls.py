@@ -112,6 +112,13 @@ async def test_a_crash_is_internal_and_keeps_its_words(caller: Calls) -> None:
     assert "secret" not in str(refused.value)
 
 
+async def test_an_address_that_only_nearly_exists_is_not_found(caller: Calls) -> None:
+    """As an empty id leaves it; the router would send a browser to the list."""
+    with pytest.raises(DomainError) as caught:
+        await caller.client(OtherClient, token="t").get("/echo/")
+    assert (caught.value.code, caught.value.status) == ("NOT_FOUND", 307)
+
+
 async def test_a_service_that_hangs_is_given_up_at_the_deadline(caller: Calls) -> None:
     with pytest.raises(DomainError) as late:
         await caller.client(OtherClient, token="t").get("/hang", deadline_s=0.2)

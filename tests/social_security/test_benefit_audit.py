@@ -37,9 +37,16 @@ AUDITOR = "social_security:audits:run social_security:findings:read"
 class Exchange:
     """Stands in for the exchange: gives these deaths, or refuses."""
 
-    def __init__(self, *deaths: tuple[str, str], refusal: DomainError | None = None) -> None:
+    def __init__(
+        self, *deaths: tuple[str, str], refusal: DomainError | None = None, pushed: str | None = None
+    ) -> None:
         self.deaths = deaths
         self.refusal = refusal
+        self.pushed = pushed
+
+    async def settled(self, dataset: str) -> str | None:
+        assert dataset == "health.deaths"
+        return self.pushed
 
     async def page(self, dataset: str, *, after: str | None = None, limit: int = 5000) -> ReadPage:
         assert dataset == "health.deaths"
@@ -51,6 +58,7 @@ class Exchange:
         return ReadPage(agreement="a-1", rows=rows[at : at + 1], next=following, untranslated=0)
 
 
+AWAY = DomainError("exchange", "SERVICE_UNAVAILABLE", "not asked for rows")
 NO_AGREEMENT = DomainError(
     "exchange",
     "FORBIDDEN",
@@ -175,6 +183,23 @@ class TestWhoMayRun:
     async def test_an_unknown_run(self, audited: Audited) -> None:
         answer = await audited.auditor.get(f"/social-security/audit-runs/{uuid.uuid4()}")
         assert answer.status_code == 404
+
+
+class TestDeathsThatWerePushed:
+    async def test_are_read_where_they_are_all_there_are_and_fetched_where_not(
+        self, audited: Audited
+    ) -> None:
+        await audited.push(payments=[payment("p1", 1, period="2026-04", amount="3200.00")])
+        dead = await audited.person_of("p1")
+        async with audited.door.house.kit("social_security").db.transaction() as tx:
+            await tx.execute("insert into told_death values ('a-1', $1, '2026-03-31')", dead)
+            await tx.execute("insert into told_death values ('a-2', 'another-agreement', '2026-03-31')")
+        run = await audited.run(Exchange(refusal=AWAY, pushed="a-1"), "payment_after_death")
+        assert outcomes(run) == {"payment_after_death": ("run", 1, 0, 0, 0)}
+        [deaths] = [file for file in run.snapshot_files if file["table"] == "deaths"]
+        assert (deaths["rows"], deaths["agreement"]) == (1, "a-1")
+        run = await audited.run(Exchange(), "payment_after_death")
+        assert outcomes(run) == {"payment_after_death": ("run", 0, 0, 0, 1)}
 
 
 class TestARun:
@@ -524,6 +549,8 @@ class TestWhatMustNeverHappen:
             ("post", "/social-security/audit-runs"),
             # An event is taken in again; no event of another service concerns a benefit.
             ("post", "/social-security/dead-letters/{id}/replay"),
+            # What the exchange pushes is kept for audits to read.
+            ("post", "/social-security/exchange-inbox"),
         }
 
     async def test_a_run_leaves_every_payment_as_it_was(self, audited: Audited) -> None:
