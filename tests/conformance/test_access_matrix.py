@@ -5,6 +5,7 @@ are compared with what the running suite answered.
 """
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from graphql import get_named_type, is_leaf_type
 from tests.conformance.matrix import documents, rest
 from tests.conformance.matrix.documents import REFUSED, Seen
 from tests.conformance.matrix.world import CALLERS, PERSONS, World, build
-from tests.support.suite import Suite
+from tests.support.suite import Suite, running_suite
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -31,6 +32,15 @@ FIELDS: dict[tuple[str, str], str] = {
 PATHS: dict[str, str] = {name: found for found, names in TABLE["paths"].items() for name in names}
 UNFILLED = {(kind, name) for kind, names in TABLE["unfilled"].items() for name in names}
 HOW = f"say who may see it in {FILE.name}; its first lines tell how"
+
+
+@pytest.fixture(scope="module")
+def suite(public_folders: Path) -> Iterator[Suite]:
+    """One of its own: what the owner has would not be on the first page of a list that journeys fill too."""
+    folder = public_folders / "matrix"
+    folder.mkdir()
+    with running_suite(folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
