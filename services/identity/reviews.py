@@ -25,7 +25,7 @@ from services.identity.shapes import (
     PlaceRef,
 )
 from services.kit.app import Kit
-from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
+from services.kit.cursors import encode_cursor, uuid_after
 from services.kit.database import Row, Transaction
 from services.kit.policy import Decision, Resource
 from services.kit.principals import Principal
@@ -40,7 +40,9 @@ async def page(
     """The pairs in a state, the oldest first."""
     register: Register = kit.parts["register"]
     basis = kit.permitted(who, "matches.read", Resource("Identity::Match", id="match-reviews"))
-    rows = await pairs.reviews(tx, areas=who.area_prefixes, state=state, after=_id_of(after), limit=limit + 1)
+    rows = await pairs.reviews(
+        tx, areas=who.area_prefixes, state=state, after=uuid_after(after), limit=limit + 1
+    )
     await _leaf(tx, register, "matches.read", rows[:limit], basis)
     items = await _shown(tx, register, rows[:limit])
     return MatchReviewPage(items=items, next=encode_cursor(items[-1].id) if len(rows) > limit else None)
@@ -228,10 +230,3 @@ def _review(row: Row, sides: list[MatchSide]) -> MatchReview:
         decided_at=row["decided_at"],
         reason=row["reason"],
     )
-
-
-def _id_of(cursor: str | None) -> UUID | None:
-    try:
-        return UUID(decode_cursor(cursor, 1)[0]) if cursor else None
-    except ValueError as error:
-        raise bad_cursor() from error

@@ -59,11 +59,10 @@ def test_k_is_over_whole_people(said: list[tuple[int, tuple[str, str]]], k: int)
     people, rows = [str(person) for person, _ in said], [row for _, row in said]
     told = {p: Counter(row for q, row in zip(people, rows, strict=True) if q == p) for p in people}
     alike = {p: sum(told[p] == told[q] for q in told) for p in told}
-    kept = anonymity.hidden_enough(people, rows, k)
-    assert kept == {p for p, others in alike.items() if others >= k}
-    assert anonymity.reached(people, rows) == min(alike.values(), default=0)
+    assert anonymity.alike(people, rows) == alike
+    kept = {p: others for p, others in alike.items() if others >= k}
     left = [(p, row) for p, row in zip(people, rows, strict=True) if p in kept]
-    assert not left or anonymity.reached([p for p, _ in left], [row for _, row in left]) >= k
+    assert anonymity.alike([p for p, _ in left], [row for _, row in left]) == kept
 
 
 @pytest.mark.parametrize(

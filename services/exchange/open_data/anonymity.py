@@ -10,21 +10,14 @@ from collections.abc import Sequence
 Told = tuple[str, ...]
 
 
-def told_of_each(people: Sequence[str], rows: Sequence[Told]) -> dict[str, tuple[Told, ...]]:
-    """Everything the rows say of each person, in an order that does not tell anything."""
-    found: dict[str, list[Told]] = {}
+def alike(people: Sequence[str], rows: Sequence[Told]) -> dict[str, int]:
+    """For each person how many, themselves among them, have exactly the same told of them.
+
+    Whoever is left out for too few goes with all who are like them: the counts of the others stay.
+    """
+    lists: dict[str, list[Told]] = {}
     for person, row in zip(people, rows, strict=True):
-        found.setdefault(person, []).append(row)
-    return {person: tuple(sorted(told)) for person, told in found.items()}
-
-
-def reached(people: Sequence[str], rows: Sequence[Told]) -> int:
-    """The k of a table: the smallest number of people who cannot be told apart in it; 0 for an empty one."""
-    return min(Counter(told_of_each(people, rows).values()).values(), default=0)
-
-
-def hidden_enough(people: Sequence[str], rows: Sequence[Told], k: int) -> set[str]:
-    """The people who share everything told of them with at least k - 1 others."""
-    told = told_of_each(people, rows)
+        lists.setdefault(person, []).append(row)
+    told = {person: tuple(sorted(rows_of_one)) for person, rows_of_one in lists.items()}
     sizes = Counter(told.values())
-    return {person for person, all_of_it in told.items() if sizes[all_of_it] >= k}
+    return {person: sizes[all_of_it] for person, all_of_it in told.items()}

@@ -32,7 +32,7 @@ from services.exchange.shapes import Dataset
 from services.exchange.terms import HERE, due_after
 from services.kit import purposes
 from services.kit.app import Kit
-from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
+from services.kit.cursors import encode_cursor, uuid_after
 from services.kit.database import Connection, Row, Transaction
 from services.kit.ids import uuid7
 from services.kit.jobs import RunningJob
@@ -116,7 +116,7 @@ async def page(
     resource = Resource("Exchange::Export", organisation=organisation)
     kit.policy.require(who, "exports.read", resource, relations=_relations(who, organisation))
     rows = await repository.applications(
-        db, organisation=organisation, state=state, before=_uuid(after), limit=limit + 1
+        db, organisation=organisation, state=state, before=uuid_after(after), limit=limit + 1
     )
     items = [_shape_of(row) for row in rows[:limit]]
     return ApplicationPage(items=items, next=encode_cursor(items[-1].id) if len(rows) > limit else None)
@@ -136,10 +136,10 @@ async def decide(
         Problem: 403 for anybody else, and for whoever belongs to the applicant; 404; 409 for one that is
             decided, or to be approved after its term.
     """
+    decided = kit.policy.require(who, "exports.decide", Resource("Exchange::Export", str(id)))
     row = await repository.lock_application(tx, id)
     if row is None:
         raise _unknown(id)
-    decided = kit.policy.require(who, "exports.decide", Resource("Exchange::Export", str(id)))
     if row["state"] != "requested":
         raise conflict("already_decided", f"the application is {row['state']}")
     if who.client_id == row["client_id"] or who.organisation == row["organisation"]:
@@ -233,12 +233,17 @@ def _export(
     row: Row, items: Sequence[ExportItem], people: Sequence[str], told: Sequence[anonymity.Told]
 ) -> _Export:
     """The file and its figures; without records, where nobody shares what is told with enough others."""
-    kept = anonymity.hidden_enough(people, told, row["k"])
-    lines = [(person, line) for person, line in zip(people, told, strict=True) if person in kept]
-    k = anonymity.reached([person for person, _ in lines], [line for _, line in lines])
+    kept = {person: n for person, n in anonymity.alike(people, told).items() if n >= row["k"]}
     key = os.urandom(32)
-    rows = sorted((_pseudonym(key, person), *line) for person, line in lines)
-    figures = {"records": len(rows), "left_out": len(people) - len(rows), "people": len(kept), "k": k}
+    rows = sorted(
+        (_pseudonym(key, person), *line) for person, line in zip(people, told, strict=True) if person in kept
+    )
+    figures = {
+        "records": len(rows),
+        "left_out": len(people) - len(rows),
+        "people": len(kept),
+        "k": min(kept.values(), default=0),
+    }
     columns = [PSEUDONYM, *(one.item for one in items)]
     about = {name: row[name] for name in ("title", "dataset", "legal_basis")}
     notes = {**about, "items": row["items"], **figures}
@@ -345,13 +350,6 @@ def _relations(who: Principal, organisation: str | None) -> set[str]:
 
 def _shape_of(row: Row) -> Application:
     return Application(**{name: row[name] for name in Application.model_fields})
-
-
-def _uuid(after: str | None) -> UUID | None:
-    try:
-        return UUID(decode_cursor(after, 1)[0]) if after else None
-    except ValueError as error:
-        raise bad_cursor() from error
 
 
 def _unknown(id: UUID) -> Problem:
