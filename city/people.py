@@ -61,9 +61,6 @@ class Person:
     def age_on(self, day: date) -> int:
         return day.year - self.birth.year - ((day.month, day.day) < (self.birth.month, self.birth.day))
 
-    def alive_on(self, day: date) -> bool:
-        return self.birth <= day and (self.death is None or day < self.death)
-
 
 @dataclass(slots=True)
 class Household:

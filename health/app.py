@@ -99,13 +99,13 @@ async def patient_record_pages(kit: KitDep, who: Anyone, body: PatientQueries) -
     shown: list[Row] = []
     async with kit.db.read() as db:
         patient = await repository.read(db, reach, "Patient", id)
-        for query in queries if patient is not None else ():
-            page, rows = await records.page(db, reach, query, patient=patient["pk"] if patient else None)
+        if patient is None:
+            await access.leave_refused(kit, who, "fhir.read", "Patient", id)
+            raise not_found(f"there is no Patient/{id} here for this caller", code="no_patient")
+        for query in queries:
+            page, rows = await records.page(db, reach, query, patient=patient["pk"])
             pages.append(page)
             shown += rows
-    if patient is None:
-        await access.leave_refused(kit, who, "fhir.read", "Patient", id)
-        raise not_found(f"there is no Patient/{id} here for this caller", code="no_patient")
     what = f"Patient/{id} {','.join(types)}"
     await access.leave(kit, who, "fhir.read", shown or [patient], resource=what)
     return RecordPages(pages=pages)

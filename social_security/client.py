@@ -62,13 +62,5 @@ class SocialSecurityClient(ServiceClient):
         params = {"first": first, "after": after, "rule": rule, "status": status}
         return PageOf[Finding].model_validate(await self.get("/social-security/findings", params))
 
-    async def start_audit(self, rules: Sequence[str] = ()) -> AuditRun:
-        """Queues a run of these rules, or of all.
-
-        Raises:
-            DomainError: BAD_USER_INPUT for an unknown rule, or while another run waits or goes on.
-        """
-        return AuditRun.model_validate(await self.post("/social-security/audit-runs", {"rules": list(rules)}))
-
     async def audit_run(self, run_id: UUID) -> AuditRun:
         return AuditRun.model_validate(await self.get(f"/social-security/audit-runs/{run_id}"))

@@ -7,7 +7,6 @@ from services.exchange.open_shapes import (
     Application,
     ApplicationPage,
     ApplicationState,
-    Product,
     ProductPage,
     Release,
     ReleasePage,
@@ -24,9 +23,6 @@ class OpenDataClient(ServiceClient):
         """The open datasets, each with its newest release."""
         found = await self.get("/open-data/products", {"after": after, "limit": limit})
         return ProductPage.model_validate(found)
-
-    async def open_dataset(self, id: str) -> Product:
-        return Product.model_validate(await self.get(f"/open-data/products/{_step(id)}"))
 
     async def releases(self, id: str, *, after: str | None = None, limit: int = 50) -> ReleasePage:
         """Versions of an open dataset, the newest first."""

@@ -146,28 +146,6 @@ class Policies:
         answer = cedarpy.is_authorized(request, self._set, _entities(who, resource))
         return self._decision(answer, action)
 
-    def decide_each(
-        self,
-        who: Principal,
-        action: str,
-        resources: Sequence[Resource],
-        *,
-        consent: bool = False,
-        relations: Collection[str] = (),
-        purpose: str | None = None,
-    ) -> list[Decision]:
-        """One decision for each resource; those with the same facts are decided once."""
-        decided: dict[tuple[Any, ...], Decision] = {}
-        found = []
-        for resource in resources:
-            facts = (resource.type, resource.owner, resource.organisation, resource.area, resource.special)
-            if facts not in decided:
-                decided[facts] = self.decide(
-                    who, action, resource, consent=consent, relations=relations, purpose=purpose
-                )
-            found.append(decided[facts])
-        return found
-
     def require(
         self,
         who: Principal,

@@ -93,7 +93,9 @@ def test_who_lives_where_is_what_the_city_knows(suite: Suite, city: City, regist
     """Counts by area, year of birth and sex on a day in the simulation, and its deaths and households."""
     day = city.population.start + timedelta(days=400)
     truth = Counter(
-        (person.area, person.birth.year, person.sex) for person in city.people if person.alive_on(day)
+        (person.area, person.birth.year, person.sex)
+        for person in city.people
+        if person.birth <= day and (person.death is None or day < person.death)
     )
     answer = suite.as_stack("GET", "identity", f"/identity/residents?on={day}&limit=10000")
     assert {(c["area"], c["birth_year"], c["sex"]): c["residents"] for c in answer["items"]} == truth

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -135,16 +134,6 @@ records = st.builds(
     area=st.sampled_from([None, "330106", "310101"]),
     special=st.booleans(),
 )
-
-
-@given(callers, st.lists(records, max_size=8), st.booleans(), st.sets(st.sampled_from(["treatment"])))
-def test_a_list_is_decided_as_each_of_it(
-    who: Principal, resources: list[Resource], consent: bool, relations: set[str]
-) -> None:
-    held = Policies.of("health")
-    facts: dict[str, Any] = {"consent": consent, "relations": relations}
-    each = [held.decide(who, "fhir.read", resource, **facts) for resource in resources]
-    assert held.decide_each(who, "fhir.read", resources, **facts) == each
 
 
 @given(callers, records)
