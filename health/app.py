@@ -95,13 +95,14 @@ async def patient_record_pages(kit: KitDep, who: Anyone, body: PatientQueries) -
     for type in types:
         for right in ("r", "s"):
             access.reach(kit.policy, who, type, right)
+    async with kit.db.read() as db:
+        patient = await repository.read(db, reach, "Patient", id)
+    if patient is None:
+        await access.leave_refused(kit, who, "fhir.read", "Patient", id)
+        raise not_found(f"there is no Patient/{id} here for this caller", code="no_patient")
     pages: list[RecordPage] = []
     shown: list[Row] = []
     async with kit.db.read() as db:
-        patient = await repository.read(db, reach, "Patient", id)
-        if patient is None:
-            await access.leave_refused(kit, who, "fhir.read", "Patient", id)
-            raise not_found(f"there is no Patient/{id} here for this caller", code="no_patient")
         for query in queries:
             page, rows = await records.page(db, reach, query, patient=patient["pk"])
             pages.append(page)
