@@ -24,6 +24,11 @@ _OF_TYPE = {
     ("PUT", "/{type}/{id}"): "update",
 }
 _OF_SYSTEM = {("POST", "/"): "transaction"}
+_OPERATIONS = {
+    ("POST", "/$validate"): "validate",
+    ("POST", "/{type}/$validate"): "validate",
+}
+_DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-"
 _ITSELF = ("GET", "/metadata")
 
 
@@ -40,7 +45,7 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
         for method in sorted(route.methods or ())
         if (method, route.path) != _ITSELF
     ]
-    of_type = _named(_OF_TYPE[door] for door in doors if door not in _OF_SYSTEM)
+    of_type = _named(_OF_TYPE[door] for door in doors if door not in _OF_SYSTEM and door not in _OPERATIONS)
     of_system = _named(_OF_SYSTEM[door] for door in doors if door in _OF_SYSTEM)
     return orjson.dumps(
         {
@@ -62,6 +67,10 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
                     },
                     "resource": [_resource(kind, of_type) for kind in sorted(definitions().resources)],
                     "interaction": of_system,
+                    "operation": [
+                        {"name": name, "definition": _DEFINITION + name}
+                        for name in sorted({_OPERATIONS[door] for door in doors if door in _OPERATIONS})
+                    ],
                 }
             ],
         }

@@ -91,6 +91,20 @@ async def search_by_post(type: str, request: Request, fhir: FhirDep, who: Anyone
     )
 
 
+@router.post("/$validate")
+async def validate_any(request: Request, fhir: FhirDep, who: Anyone) -> Response:
+    """What would be refused of a resource, of whatever type; nothing is stored."""
+    check_content(request)
+    return _response(await interactions.validate(fhir, who, None, await request.body()))
+
+
+@router.post("/{type}/$validate")
+async def validate(type: str, request: Request, fhir: FhirDep, who: Anyone) -> Response:
+    """The same for a resource of this type."""
+    check_content(request)
+    return _response(await interactions.validate(fhir, who, type, await request.body()))
+
+
 @router.post("/{type}")
 async def create(type: str, request: Request, fhir: FhirDep, who: Anyone) -> Response:
     """A new resource; always, unless If-None-Exist finds one."""

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import orjson
 
 from health import repository
-from health.fhir import access, search
+from health.fhir import access, checking, search
 from health.fhir.bundle import check_rights, sender_of
 from health.fhir.commit import Push, Result, committed
 from health.fhir.definitions import definitions
@@ -26,6 +26,7 @@ from services.kit.app import Kit
 from services.kit.database import Connection, Row, Transaction
 from services.kit.idempotency import Answer, idempotent, request_hash
 from services.kit.principals import Principal
+from services.kit.problems import unauthenticated
 
 Return = Literal["representation", "minimal", "OperationOutcome"]
 
@@ -122,6 +123,17 @@ async def find(
     await access.leave(fhir.kit, principal, "fhir.search", page, resource=kind)
     following = fhir.pages.token(kind, pairs, page[-1]["pk"]) if len(rows) > len(page) else None
     return Reply(_searchset(fhir, kind, asked, page, own, following))
+
+
+async def validate(fhir: Fhir, principal: Principal, kind: str | None, raw: bytes) -> Reply:
+    """What would be refused of a resource: an OperationOutcome, with 200 also where much is wrong."""
+    if kind is not None:
+        check_type(kind)
+    if principal.kind == "anonymous":
+        raise unauthenticated("this needs a bearer token")
+    said, issues = await fhir.workers.validate(raw, kind)
+    access.reach(fhir.kit.policy, principal, said, "c")
+    return Reply(outcome(issues or [checking.RIGHT]))
 
 
 async def create(

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from health import keys
-from health.fhir import extract, patient, protection, references, text, validate
+from health.fhir import extract, patient, protection, references, text, validation
 from health.fhir.definitions import definitions
 from health.fhir.entries import Conditional, Entry, Prepared
 from health.fhir.outcome import Issue, Refusal, refused
@@ -48,14 +48,14 @@ def bundle(raw: bytes, base: str) -> Prepared:
         )
     if tree.get("type") != "transaction":
         raise refused(400, "not-supported", "only Bundles of type transaction are taken", "Bundle.type")
-    _raise(validate.schema_issues("Bundle", plain, "Bundle"))
+    _raise(validation.schema_issues("Bundle", plain, "Bundle"))
     found = list(enumerate(tree.get("entry", ())))
     _raise(issue for i, entry in found for issue in _request_issues(entry, f"Bundle.entry[{i}]", base))
     _raise(_repeated(tree.get("entry", ())))
     _raise(
         issue
         for i, entry in enumerate(plain.get("entry", ()))
-        for issue in validate.issues_of(entry["resource"], f"Bundle.entry[{i}].resource")
+        for issue in validation.issues_of(entry["resource"], f"Bundle.entry[{i}].resource")
     )
     return _settled(
         [_entry_of(i, entry, base) for i, entry in found], [e["resource"] for _, e in found], base
@@ -79,7 +79,7 @@ def resource(raw: bytes, base: str, kind: str, id: str | None) -> Prepared:
         raise refused(
             400, "invalid", f"this path takes a {kind}; the body is a {said}", f"{kind}.resourceType"
         )
-    _raise(validate.issues_of(plain, kind))
+    _raise(validation.issues_of(plain, kind))
     if id is not None and tree.get("id") != id:
         raise refused(400, "invalid", f"the URL says id {id}, the body {tree.get('id')}", f"{kind}.id")
     method = "POST" if id is None else "PUT"

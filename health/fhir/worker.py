@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from health.fhir import prepare
+from health.fhir import checking, positions, prepare
 from health.fhir.outcome import Refusal
 from health.fhir.worker_frame import LENGTH_BYTES, received
 
@@ -36,10 +36,14 @@ def answered(header: dict[str, Any], body: bytes) -> dict[str, Any]:
         match header["what"]:
             case "bundle":
                 return {"prepared": prepare.bundle(body, header["base"])}
+            case "validate":
+                return {"checked": checking.checked(body, header["type"])}
             case _:
                 return {"prepared": prepare.resource(body, header["base"], header["type"], header["id"])}
     except Refusal as refusal:
-        return {"refused": {"status": refusal.status, "issues": refusal.issues}}
+        path = "Bundle" if header["what"] == "bundle" else header["type"] or ""
+        issues = positions.located(body, path, refusal.issues)
+        return {"refused": {"status": refusal.status, "issues": issues}}
 
 
 if __name__ == "__main__":

@@ -49,18 +49,26 @@ class Workers:
 
     async def bundle(self, raw: bytes, base: str) -> Prepared:
         """A transaction Bundle, checked and cut; raises Refusal."""
-        return await self._ask({"what": "bundle", "base": base}, raw)
+        return await self._prepared({"what": "bundle", "base": base}, raw)
 
     async def resource(self, raw: bytes, base: str, kind: str, id: str | None) -> Prepared:
         """One resource, checked and cut; raises Refusal."""
-        return await self._ask({"what": "resource", "base": base, "type": kind, "id": id}, raw)
+        return await self._prepared({"what": "resource", "base": base, "type": kind, "id": id}, raw)
 
     async def close(self) -> None:
         self._closed = True
         while self._idle:
             await self._idle.pop().end()
 
-    async def _ask(self, header: Mapping[str, Any], body: bytes) -> Prepared:
+    async def _prepared(self, header: Mapping[str, Any], body: bytes) -> Prepared:
+        return loaded((await self._ask(header, body))["prepared"])
+
+    async def validate(self, body: bytes, kind: str | None) -> tuple[str, list[Issue]]:
+        """The type of what was sent and everything wrong with it. Raises Refusal for what is no resource."""
+        found = (await self._ask({"what": "validate", "type": kind}, body))["checked"]
+        return found["type"], [Issue(**issue) for issue in found["issues"]]
+
+    async def _ask(self, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         if self._waiting >= MOST_WAITING:
             raise unavailable("too many pushes are being validated; nothing was applied, try again shortly")
         self._waiting += 1
@@ -74,7 +82,7 @@ class Workers:
             self._places.release()
         if refused := answer.get("refused"):
             raise Refusal(refused["status"], [Issue(**issue) for issue in refused["issues"]])
-        return loaded(answer["prepared"])
+        return answer
 
     async def _answer_of_two(self, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         """A worker may be killed for reasons of its own; a push that kills two is given back."""

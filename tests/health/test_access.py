@@ -298,6 +298,8 @@ class TestTreatment:
                 {
                     "resourceType": "Appointment",
                     "status": "booked",
+                    "start": "2026-03-02T09:00:00+08:00",
+                    "end": "2026-03-02T09:15:00+08:00",
                     "participant": [
                         {"actor": {"reference": PERSON}, "status": "accepted"},
                         {"actor": {"reference": HERE}, "status": "accepted"},

@@ -307,3 +307,53 @@ async def test_the_capability_statement_is_valid_and_true(
             value = {"date": "2020", "reference": "Patient/1"}.get(parameter["type"], "x")
             if kind in ("Observation", "Encounter", "Patient", "Task"):
                 assert (await fhir.get(f"/fhir/{kind}", params={name: value})).status_code == 200
+
+
+def places(answer: httpx.Response) -> list[str | None]:
+    return [place for _, place in issues(answer.json())]
+
+
+class TestValidate:
+    """`$validate` says what would be refused, and stores nothing."""
+
+    async def test_a_resource_by_itself_or_among_parameters(self, fhir: httpx.AsyncClient) -> None:
+        wrong = patient(contact=[{"gender": "male"}])
+        wrapped = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": wrong}]}
+        for path, sent in (
+            ("/fhir/Patient/$validate", wrong),
+            ("/fhir/Patient/$validate", wrapped),
+            ("/fhir/$validate", wrong),
+            ("/fhir/$validate", wrapped),
+        ):
+            answer = await fhir.post(path, json=sent)
+            assert (answer.status_code, places(answer)) == (200, ["Patient.contact[0]"])
+        assert "entry" not in (await fhir.get("/fhir/Patient")).json()
+
+    async def test_what_is_right_is_said_to_be(self, fhir: httpx.AsyncClient) -> None:
+        answer = await fhir.post("/fhir/Patient/$validate", json=patient())
+        assert [issue["severity"] for issue in answer.json()["issue"]] == ["information"]
+
+    async def test_another_type_than_the_path_says_is_wrong(self, fhir: httpx.AsyncClient) -> None:
+        answer = await fhir.post("/fhir/Patient/$validate", json=observation())
+        assert (answer.status_code, places(answer)) == (200, ["Patient.resourceType"])
+
+    async def test_what_is_not_checked_here_is_refused(self, fhir: httpx.AsyncClient) -> None:
+        profile = {"name": "profile", "valueUri": "http://hl7.org/fhir/us/core/x"}
+        parameters = [{"name": "resource", "resource": patient()}, profile]
+        body = {"resourceType": "Parameters", "parameter": parameters}
+        answer = await fhir.post("/fhir/Patient/$validate", json=body)
+        assert (answer.status_code, places(answer)) == (400, ["Parameters.parameter[1]"])
+        assert (await fhir.post("/fhir/Nothing/$validate", json={})).status_code == 404
+
+    async def test_it_is_for_who_may_send_such_a_resource(
+        self, hospital: Hospital, house: RunningServices
+    ) -> None:
+        reader = await hospital(scopes="system/*.rs")
+        answer = await reader.post("/fhir/Patient/$validate", json=patient())
+        assert (answer.status_code, [*issues(answer.json())]) == (403, [("forbidden", None)])
+
+
+async def test_a_refusal_says_line_and_column(fhir: httpx.AsyncClient) -> None:
+    sent = b'{"resourceType": "Patient",\n "gender": "x"}'
+    answer = await fhir.post("/fhir/Patient", content=sent, headers={"content-type": FHIR_JSON})
+    assert [issue["location"] for issue in answer.json()["issue"]] == [["line 2, column 12"]]

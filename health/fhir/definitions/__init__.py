@@ -68,6 +68,49 @@ def definitions() -> Definitions:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What neither the JSON Schema nor the models check, by type and element name (a choice's without `[x]`).
+
+    Attributes:
+        targets: types a reference may lead to, where not any.
+        minimum: elements that must be there.
+        types: invariants of a type: key, words, FHIRPath.
+        elements: invariants of an element that its type has not.
+        bindings: value set of each required binding.
+        codes: by value set the codes of each system; one that is no closed list is not there.
+        extensions: types the value of each of HL7's own extensions may have; none where it has only parts.
+    """
+
+    targets: dict[str, dict[str, frozenset[str]]]
+    minimum: dict[str, list[str]]
+    types: dict[str, list[tuple[str, str, str]]]
+    elements: dict[str, dict[str, list[tuple[str, str, str]]]]
+    bindings: dict[str, dict[str, str]]
+    codes: dict[str, dict[str, frozenset[str]]]
+    extensions: dict[str, list[str]]
+
+
+@cache
+def rules() -> Rules:
+    raw = _load("rules.json.gz")
+    return Rules(
+        targets={
+            owner: {name: frozenset(types) for name, types in found.items()}
+            for owner, found in raw["targets"].items()
+        },
+        minimum=raw["minimum"],
+        types=raw["types"],
+        elements=raw["elements"],
+        bindings=raw["bindings"],
+        codes={
+            url: {system: frozenset(codes) for system, codes in of.items()}
+            for url, of in raw["codes"].items()
+        },
+        extensions=raw["extensions"],
+    )
+
+
 def json_schema() -> dict[str, Any]:
     """The repaired JSON Schema's `definitions`; large, wanted once by each validating process."""
     found: dict[str, Any] = _load("schema.json.gz")["definitions"]

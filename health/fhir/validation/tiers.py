@@ -1,6 +1,4 @@
-"""Is this resource right? HL7's JSON Schema (with our repairs) and the R4B models, each seeing what the
-other does not. Heavy: runs in the worker processes of `health.fhir.workers`, never on the event loop.
-"""
+"""The tiers of validation in their order, and the two that are others' work: JSON Schema and models."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,6 +10,7 @@ from pydantic import ValidationError
 
 from health.fhir.definitions import definitions, json_schema
 from health.fhir.outcome import Issue, expression
+from health.fhir.validation import checks
 
 SAID_OF_VALUE = 80
 """Characters of a wrong value that a message repeats."""
@@ -39,7 +38,8 @@ def issues_of(resource: dict[str, Any], path: str) -> list[Issue]:
     if kind not in definitions().resources:
         return [unknown_type(kind, path)]
     parts: list[tuple[dict[str, Any], str]] = []
-    found = _collected(resource, path, parts)
+    of_schema = _collected(resource, path, parts)
+    found = _unlike(of_schema, list(checks.issues_of(resource, path, shaped=not of_schema)))
     if found:
         return found
     if all(_model(part["resourceType"]) for part, _ in parts):
@@ -47,6 +47,12 @@ def issues_of(resource: dict[str, Any], path: str) -> list[Issue]:
         return list(_model_issues(resource, path))
     alone = [(part, at) for part, at in parts if _model(part["resourceType"]) and not any(_nested(part, at))]
     return [issue for part, at in alone for issue in _model_issues(part, at)]
+
+
+def _unlike(of_schema: list[Issue], of_checks: list[Issue]) -> list[Issue]:
+    """Both, but of one place only what the checks say, which speak more plainly."""
+    said = {issue.expression for issue in of_checks}
+    return of_checks + [issue for issue in of_schema if issue.expression not in said]
 
 
 def _collected(resource: dict[str, Any], path: str, parts: list[tuple[dict[str, Any], str]]) -> list[Issue]:
@@ -79,8 +85,10 @@ def _schema(kind: str) -> Any:
 
 @cache
 def _primitive_of_pattern() -> dict[str, str]:
+    # Of several with one pattern the plainest name: what is no `markdown` is no `string`.
+    primitives = sorted(_definitions_for_schema().items(), key=lambda item: item[0] != "string")
     found: dict[str, str] = {}
-    for name, definition in _definitions_for_schema().items():
+    for name, definition in primitives:
         if "pattern" in definition:
             found.setdefault(definition["pattern"], name)
     return found
@@ -102,7 +110,10 @@ def schema_issues(kind: str, resource: dict[str, Any], path: str) -> Iterator[Is
     for error in schema.iter_errors(_null_padded(resource)):
         steps = list(error.instance_path)
         code = _ISSUE_CODE.get(error.kind.name, "value")
-        if error.kind.name == "additionalProperties":
+        if error.kind.name == "required":
+            name = error.kind.property
+            yield Issue(code, f"{name} is missing", expression(path, [*steps, name]))
+        elif error.kind.name == "additionalProperties":
             for name in error.kind.unexpected:
                 yield Issue(code, f"R4 knows no element {name!r} here", expression(path, [*steps, name]))
         else:
@@ -116,8 +127,6 @@ def _words(error: Any) -> str:
     if error.kind.name == "enum":
         options = ", ".join(str(option) for option in error.kind.options[:20])
         return f"{_shown(error.instance)} is not one of {options}"
-    if error.kind.name == "required":
-        return str(error.message)
     if error.kind.name == "type":
         return f"{_shown(error.instance)} is not of JSON type {', '.join(error.kind.types)}"
     return str(error.message)[:200]
@@ -144,8 +153,9 @@ def _padded(name: str, value: Any, holder: dict[str, Any]) -> Any:
     filler: Any = {"id": "null"} if name.startswith("_") else _placeholder(value)
     padded = []
     for i, item in enumerate(value):
-        both_empty = item is None and (i >= len(companion) or companion[i] is None)
-        padded.append(filler if item is None and not both_empty else _null_padded(item))
+        # A companion may be null anywhere; a value only where its companion says something.
+        spoken_for = name.startswith("_") or (i < len(companion) and companion[i] is not None)
+        padded.append(filler if item is None and spoken_for else _null_padded(item))
     return padded
 
 
