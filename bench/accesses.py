@@ -19,7 +19,6 @@ import httpx
 
 from bench._policy import decision_ms
 from bench._report import Size, run
-from bench.outbox import settings_of
 from services.audit.client import AuditClient
 from services.audit.tree import includes
 from services.audit.verify import verify_suite
@@ -59,7 +58,7 @@ def main(size: Size) -> dict[str, Any]:
 
 async def measure(suite: Suite, leaves: int, portal: str) -> dict[str, Any]:
     # Calls of the services that are opened here go to the front door.
-    settings = settings_of(suite).model_copy(
+    settings = suite.settings().model_copy(
         update={"mode": "separate", "service_url_template": suite.base_url}
     )
     health, first = await open_kit("health", settings=settings)
@@ -118,7 +117,7 @@ async def readers(kit: Kit) -> list[str]:
         PersonPush(ref=str(n), identifiers=[Identifier(system="urn:bench:reader", value=str(n))])
         for n in range(READERS)
     ]
-    found = await kit.calls.client(IdentityClient).resolve(pushes)
+    found = await kit.calls.client(IdentityClient).resolve(pushes, organisation=None)
     return [one.sector_id or "" for one in found]
 
 

@@ -91,7 +91,7 @@ async def _measure(suite: Suite, load: Load) -> dict[str, Any]:
     async with httpx.AsyncClient(
         base_url=suite.address, headers={"authorization": f"Bearer {token}"}, timeout=120
     ) as http:
-        await _set_up(http)
+        await set_up(http)
         bodies = [orjson.dumps(batch) for batch in load.batches()]
         seconds, waits = await _by_writers(bodies, lambda body: _push(http, body, "application/json"))
         figures |= {
@@ -119,7 +119,7 @@ async def _measure(suite: Suite, load: Load) -> dict[str, Any]:
     }
 
 
-async def _set_up(http: httpx.AsyncClient) -> None:
+async def set_up(http: httpx.AsyncClient) -> None:
     for number in range(ZONES):
         zone = f"z{number:03d}"
         body: dict[str, Any] = {"name": {"zh": zone, "en": zone}, "area": "330106"}

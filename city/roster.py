@@ -51,6 +51,8 @@ class Roster:
     places: list[dict[str, str]] = field(default_factory=list)
     departments: dict[str, dict[str, str]] = field(default_factory=dict)
     """Which organisation answers for which of the suite's services."""
+    duty_rosters: list[dict[str, Any]] = field(default_factory=list)
+    """Who is on duty for crowds: who keeps the roster, and who is told first, second, third."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,6 +70,7 @@ def roster_of(city: City) -> Roster:
         [_organisation(org) for org in city.institutions.all()],
         places(),
         _departments(city),
+        [_duty_roster()],
     )
 
 
@@ -98,6 +101,16 @@ def _departments(city: City) -> dict[str, dict[str, str]]:
     return {
         service: {"organisation": one.code, "name_zh": one.name, "name_en": one.name_en}
         for service, one in answering.items()
+    }
+
+
+def _duty_roster() -> dict[str, Any]:
+    members = (("flow-staff", "王值班", 1), ("flow-second", "李副班", 2), ("flow-chief", "陈主任", 3))
+    return {
+        "lead": "duty-lead",
+        "name": {"zh": "景区客流值班", "en": "Crowds at the scenic areas"},
+        "area": PREFECTURE,
+        "members": [{"username": username, "name": name, "tier": tier} for username, name, tier in members],
     }
 
 
@@ -135,10 +148,14 @@ def _accounts(city: City) -> list[Account]:
     here = city.institutions
     for username, role, organisation, zh, en in (
         ("flow-staff", "flow_staff", here.site_bureau, "景区客流值班员", "scenic area, on duty for crowds"),
+        ("flow-second", "flow_staff", here.site_bureau, "客流副班", "second on duty for crowds"),
+        ("flow-chief", "flow_staff", here.site_bureau, "客流带班领导", "third on duty for crowds"),
+        ("duty-lead", "duty_lead", here.site_bureau, "值班负责人", "keeps the duty roster"),
         ("auditor", "auditor", here.pension_office, "社保基金稽核员", "benefit auditor"),
         ("health-desk", "exchange_staff", here.health_commission, "卫健委数据共享专员", "health data desk"),
         ("pension-desk", "exchange_staff", here.pension_office, "社保数据共享专员", "pension data desk"),
         ("clerk", "identity_clerk", here.registry, "身份核对员", "identity clerk of the population register"),
+        ("second-clerk", "identity_clerk", here.registry, "身份复核员", "identity clerk who confirms merges"),
         ("operator", "operator", here.pension_office, "平台运维员", "operator of the suite"),
         ("doctor", "clinician", here.alliances[0].hospital, "急诊科医生", "a doctor in the emergency room"),
         (

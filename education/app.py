@@ -22,9 +22,11 @@ from education.shapes import (
     ProposedPage,
     Receipt,
 )
+from services.kit import changes
 from services.kit.app import KitDep, Read, Router, Tx, permitted, service
 from services.kit.policy import Resource
 from services.kit.principals import Principal, allowed
+from services.kit.renewal import RENEWS
 
 # A zip of a million rows has about 15 MB and takes a minute.
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -169,7 +171,8 @@ app = service(
     description="教育:名册接入与终身学习档案 · rosters in OneRoster 1.2 CSV, lifelong learner records",
     routers=[router],
     offers=OFFERS,
-    startup=[imports.open_slots],
+    startup=[imports.open_slots, changes.order_those_of_elsewhere],
+    handlers=[RENEWS],
     counts=roster.counts,
     body_limit_bytes=BODY_LIMIT_BYTES,
     request_timeout_s=REQUEST_TIMEOUT_S,

@@ -53,7 +53,7 @@ async def resolve(kit: Kit, tx: Transaction, source: str, sheets: dict[str, Shee
         rows = await people.unresolved(tx, first, first + step - 1)
         parts = [rows[start : start + RESOLVE_LIMIT] for start in range(0, len(rows), RESOLVE_LIMIT)]
         answers = await asyncio.gather(
-            *(client.resolve([_push(row, source) for row in part]) for part in parts)
+            *(client.resolve([_push(row, source) for row in part], organisation=source) for part in parts)
         )
         await _take(tx, rows, [one for answer in answers for one in answer], found, users_file)
     if "account" in sheets:

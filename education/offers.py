@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from education.repository import offered
-from services.kit import row_filters
+from services.kit import changes, renewal, row_filters
 from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.kit.database import Connection
 from services.kit.offers import Item, Offer
@@ -18,9 +18,26 @@ async def read_enrolments(
     """The primary enrolment episodes of each learner."""
     clause, values = row_filters.sql(where, ENROLMENTS.filterable(), first=4)
     start = _place(after) if after is not None else ("", offered.FIRST)
+    await renewal.check_place(db, start[0])
     rows = await offered.enrolments(db, after=start, limit=limit, clause=clause, values=values)
     following = encode_cursor(rows[-1]["sector_id"], rows[-1]["id"]) if len(rows) == limit else None
     return [_row(dict(row)) for row in rows], following
+
+
+async def read_enrolment_changes(
+    db: Connection, *, after: str | None, limit: int, where: Sequence[Condition]
+) -> tuple[list[dict[str, Any]], str | None, bool]:
+    """Learners whose episodes changed, in the order of the transactions that did it."""
+    types = ENROLMENTS.filterable()
+    return await changes.read(db, "enrolments", _enrolments_of, types, after=after, limit=limit, where=where)
+
+
+async def _enrolments_of(
+    db: Connection, people: Sequence[str], where: Sequence[Condition]
+) -> list[dict[str, Any]]:
+    clause, values = row_filters.sql(where, ENROLMENTS.filterable(), first=2)
+    rows = await offered.enrolments_of(db, people, clause=clause, values=values)
+    return [_row(dict(row)) for row in rows]
 
 
 def _place(after: str) -> tuple[str, UUID]:
@@ -57,6 +74,7 @@ ENROLMENTS = Offer(
     update_cycle="daily",
     related=("health.immunizations",),
     last_change=offered.changed_at,
+    changes=read_enrolment_changes,
 )
 
 OFFERS = (ENROLMENTS,)

@@ -1,15 +1,26 @@
 """The doors of the gateway: one GraphQL endpoint, and the pages that people open."""
 
+from typing import Any
+
 from starlette.routing import Route, WebSocketRoute
 
 from gateway import pages
-from gateway.graphql_http import GraphQLDoor
+from gateway.graphql_http import GraphQLDoor, follow_merges
+from gateway.house import SERVICES
 from gateway.pages.start.router import editor
 from gateway.schema import schema
 from gateway.subscriptions import Stream
-from services.kit.app import Kit, service
+from services.kit.app import Kit, KitDep, Router, service
+from services.kit.events.asyncapi import document
 
 PATH = "/graphql"
+router = Router(include_in_schema=False)
+
+
+@router.get("/asyncapi.json")
+async def asyncapi(kit: KitDep) -> dict[str, Any]:
+    """What all services publish (AsyncAPI 3)."""
+    return document(kit.settings, SERVICES)
 
 
 async def _open_door(kit: Kit) -> None:
@@ -35,8 +46,9 @@ app = service(
     "gateway",
     title="Huimin gateway",
     description="One GraphQL endpoint over all services, and the pages that people open.",
-    routers=[*pages.routers()],
+    routers=[router, *pages.routers()],
     startup=[_open_door],
+    background=[follow_merges],
     database=False,
     streams=(PATH,),
 )

@@ -8,12 +8,14 @@ type `application/graphql-response+json`, under which a request that fails befor
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from graphql import GraphQLError, GraphQLSchema, OperationType, execute
 from graphql.execution import ExecutionResult
+from redis.exceptions import RedisError
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.documents import Document, Documents, Refused
 from gateway.errors import coded_error
 from gateway.sessions import Session, TokenExchange
+from services.identity.shapes import MERGES
 from services.kit.app import Kit, kit_of
 from services.kit.calls import DomainError
 from services.kit.principals import Principal
@@ -31,6 +34,7 @@ JSON = "application/json"
 RESPONSE = "application/graphql-response+json"
 EVENT_STREAM = "text/event-stream"
 DEADLINE_S = 15.0
+HEAR_AGAIN_S = 1.0
 PARAMETERS = frozenset({"query", "operationName", "variables", "extensions"})
 
 
@@ -161,6 +165,18 @@ def exchange_of(kit: Kit) -> TokenExchange:
         found = kit.parts["exchange"] = TokenExchange(kit.calls)
     assert isinstance(found, TokenExchange)
     return found
+
+
+async def follow_merges(kit: Kit) -> None:
+    """Lets go of the tokens kept when it was decided anew who is one person with whom: they carry a person's
+    ids. Unheard, it shows when the tokens end."""
+    while True:
+        with suppress(RedisError, OSError):
+            async with kit.redis.pubsub() as channel:
+                await channel.subscribe(MERGES)
+                async for _ in channel.listen():
+                    exchange_of(kit).forget()
+        await asyncio.sleep(HEAR_AGAIN_S)
 
 
 def _accepted(header: str | None) -> str:

@@ -15,7 +15,7 @@ import services.identity.graphql
 import services.notify.graphql
 import social_security.graphql
 import transport.graphql
-from gateway import house
+from gateway import acknowledging, house, letters, operations
 from gateway.subscriptions import EXTENSIONS, CodedSchema
 from services.kit.graphql import coded, context_of
 
@@ -41,7 +41,9 @@ class Query(
     services.exchange.graphql.Query,
     services.identity.graphql.Query,
     services.notify.graphql.Query,
+    letters.Query,
     house.Query,
+    operations.Query,
 ):
     @strawberry.field(description="The signed-in person; null when nobody is. 本人；未登录时为空。")
     async def me(self, info: Info[Any, Any]) -> Me | None:
@@ -57,12 +59,15 @@ class Mutation(
     health.graphql.Mutation,
     services.exchange.graphql.Mutation,
     services.identity.graphql.Mutation,
+    services.notify.graphql.Mutation,
+    acknowledging.Mutation,
+    letters.Mutation,
 ):
     pass
 
 
 @strawberry.type
-class Subscription(transport.graphql.Subscription):
+class Subscription(transport.graphql.Subscription, services.notify.graphql.Subscription):
     pass
 
 

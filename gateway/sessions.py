@@ -5,7 +5,6 @@ service alone and carries the person's id of that sector sealed to it. The gatew
 """
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from strawberry.dataloader import DataLoader
 
 from services.kit import telemetry
 from services.kit.calls import Calls, DomainError, ServiceClient
+from services.kit.clocks import Ending
 from services.kit.graphql import coded
 from services.kit.principals import Principal
 
@@ -34,7 +34,7 @@ class TokenExchange:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._kept: OrderedDict[tuple[str, str], asyncio.Future[tuple[str, float]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], asyncio.Future[tuple[str, Ending]]] = OrderedDict()
 
     async def token(self, session: str, service: str) -> str:
         """The session's token for a service.
@@ -51,7 +51,11 @@ class TokenExchange:
             self._kept.popitem(last=False)
         return (await asyncio.shield(asked))[0]
 
-    async def _exchange(self, session: str, service: str) -> tuple[str, float]:
+    def forget(self) -> None:
+        """Asks for every token anew: what they say of a person may have changed."""
+        self._kept.clear()
+
+    async def _exchange(self, session: str, service: str) -> tuple[str, Ending]:
         form = {
             "grant_type": TOKEN_EXCHANGE,
             "subject_token": session,
@@ -66,7 +70,7 @@ class TokenExchange:
         except DomainError as error:
             raise self._refusal(service, error) from error
         body = response.json()
-        return body["access_token"], time.monotonic() + float(body["expires_in"]) - 15.0
+        return body["access_token"], Ending.after(float(body["expires_in"]) - 15.0)
 
     def _refusal(self, service: str, error: DomainError) -> DomainError:
         """RFC 8693's words for a refusal, as what they mean to whoever asked."""
@@ -79,10 +83,10 @@ class TokenExchange:
                 return error
 
 
-def _usable(kept: "asyncio.Future[tuple[str, float]]") -> bool:
+def _usable(kept: "asyncio.Future[tuple[str, Ending]]") -> bool:
     if kept.cancelled() or kept.exception() is not None:
         return False
-    return time.monotonic() < kept.result()[1]
+    return not kept.result()[1].over
 
 
 @dataclass

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Query
 
-from health import emergencies, records, repository
+from health import emergencies, merged, records, repository, treatments
 from health.fhir import access, doors
 from health.fhir.interactions import Fhir
 from health.fhir.outcome import render
@@ -15,7 +15,6 @@ from health.fhir.paging import Pages
 from health.fhir.workers import Workers
 from health.models import Reach
 from health.offers import OFFERS
-from health.repository import offered
 from health.shapes import (
     PAGE_MAX,
     AccessReview,
@@ -23,6 +22,7 @@ from health.shapes import (
     EmergencyAccess,
     EmergencyAccessPage,
     EmergencyRequest,
+    Objection,
     PatientQueries,
     RecordPage,
     RecordPages,
@@ -31,12 +31,15 @@ from health.shapes import (
     RecordType,
     ReviewDecision,
     ReviewState,
+    TreatmentClaimPage,
 )
+from services.kit import changes
 from services.kit.app import Kit, KitDep, Router, service, standard_app
 from services.kit.database import Row
 from services.kit.policy import Resource
 from services.kit.principals import Anyone, Principal, allowed
 from services.kit.problems import forbidden, not_found
+from services.kit.renewal import RENEWS
 
 router = Router(prefix="/health", tags=["health"])
 Clinician = Annotated[Principal, allowed("health:emergency-accesses:write", kinds=("staff",))]
@@ -139,6 +142,24 @@ async def opened_records(
     return found
 
 
+@router.get("/treatment-claims/me")
+async def claimed_treatments(
+    kit: KitDep, who: Anyone, first: First = 20, after: str | None = None
+) -> TreatmentClaimPage:
+    """Which organisations say that they treat the signed-in person, so that others' records open to them."""
+    sector_id = _own(kit, who, ["Patient"])
+    kit.permitted(who, "health.record.read", Resource(access.RECORD, id="treatments", owner=sector_id))
+    async with kit.db.read() as db:
+        return await treatments.page(db, who.sector_ids, after=after, limit=first)
+
+
+@router.post("/treatment-claims/me/objections", status_code=204)
+async def object_to_treatment(kit: KitDep, who: Anyone, body: Objection) -> None:
+    """Says that an organisation does not treat the signed-in person; from now on that opens nothing to it."""
+    _own(kit, who, ["Patient"])
+    await treatments.object_to(kit, who, body)
+
+
 @router.get("/access-reviews")
 async def access_reviews(
     kit: KitDep, who: Reviews, state: ReviewState | None = None, first: First = 20, after: str | None = None
@@ -167,8 +188,6 @@ async def _start(kit: Kit) -> None:
     base = f"{kit.settings.public_url}/fhir/"
     pages = Pages(kit.settings.secret_for("health", "pages"))
     kit.parts["fhir"] = Fhir(kit, Workers(), pages, base)
-    async with kit.db.transaction() as tx:
-        await offered.order_changes_of_elsewhere(tx)
 
 
 async def validating(kit: Kit) -> None:
@@ -187,7 +206,8 @@ app = service(
     routers=[router],
     mounts={"/fhir": standard_app("Huimin FHIR R4", render, routers=[doors.router])},
     offers=OFFERS,
-    startup=[_start],
-    background=[validating, emergencies.watch_reviews],
+    startup=[_start, changes.order_those_of_elsewhere],
+    background=[validating, emergencies.watch_reviews, merged.catch_up, treatments.watch],
+    handlers=[RENEWS, *merged.FOLLOWS],
     counts=repository.counts,
 )

@@ -11,11 +11,13 @@ from health.shapes import (
     EmergencyAccess,
     EmergencyAccessPage,
     EmergencyRequest,
+    Objection,
     RecordPage,
     RecordPages,
     RecordQuery,
     ReviewDecision,
     ReviewState,
+    TreatmentClaimPage,
 )
 from services.kit.calls import DomainError, ServiceClient
 
@@ -61,6 +63,19 @@ class HealthClient(ServiceClient):
         """Who opened the caller's own record in an emergency, the latest first."""
         found = await self.get("/health/emergency-accesses/me", {"first": first, "after": after})
         return EmergencyAccessPage.model_validate(found)
+
+    async def treatment_claims(self, *, first: int, after: str | None = None) -> TreatmentClaimPage:
+        """Who says that they treat the caller, by organisation."""
+        found = await self.get("/health/treatment-claims/me", {"first": first, "after": after})
+        return TreatmentClaimPage.model_validate(found)
+
+    async def object_to_treatment(self, said: Objection) -> None:
+        """Says that an organisation does not treat the caller, or takes that back.
+
+        Raises:
+            DomainError: NOT_FOUND when it does not say so.
+        """
+        await self.post("/health/treatment-claims/me/objections", said.model_dump(mode="json"))
 
     async def access_reviews(
         self, *, state: ReviewState | None = None, first: int, after: str | None = None

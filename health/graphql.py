@@ -110,6 +110,16 @@ class OpenedRecord:
     decided_at: datetime | None
 
 
+@strawberry.type(
+    name="HealthTreatmentClaim",
+    description="An organisation that says that it treats the person. 登记为本人诊疗的机构。",
+)
+class TreatmentClaim:
+    organisation: str
+    claimed_at: datetime
+    objected_at: datetime | None
+
+
 @strawberry.type(name="HealthAccessReview", description="The review of an emergency access. 紧急查阅复核。")
 class AccessReview:
     id: strawberry.ID
@@ -205,6 +215,18 @@ class HealthRecord:
         found = await client.emergency_accesses(first=first_of(first), after=after)
         return page([_opened(item) for item in found.items], found.next)
 
+    @strawberry.field(
+        description="Who says that they treat one; null in another's record. 登记为本人诊疗的机构。"
+    )
+    async def treatments(
+        self, info: Info[Any, Any], first: First = 20, after: After = None
+    ) -> Page[TreatmentClaim] | None:
+        if self.patient is not None:
+            return None
+        client = await client_of(info, HealthClient)
+        found = await client.treatment_claims(first=first_of(first), after=after)
+        return page([TreatmentClaim(**dict(item)) for item in found.items], found.next)
+
 
 @strawberry.type
 class MeFields:
@@ -255,6 +277,16 @@ class Mutation:
             ends_at=found.ends_at,
             review_due_at=found.review_due_at,
         )
+
+    @strawberry.mutation(
+        description="Says that an organisation does not treat one: it opens nothing. 就诊疗关系提出异议。"
+    )
+    async def object_to_treatment(
+        self, info: Info[Any, Any], organisation: str, objects: bool = True
+    ) -> bool | None:
+        said = _checked(shapes.Objection, organisation=organisation).model_copy(update={"objects": objects})
+        await (await client_of(info, HealthClient)).object_to_treatment(said)
+        return True
 
     @strawberry.mutation(
         description="Says whether an emergency access was justified, with words; once. 紧急查阅复核结论。"

@@ -5,9 +5,8 @@ from datetime import date, datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text
+from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text, func
 from sqlalchemy.orm import registry
-from sqlalchemy.types import UserDefinedType
 from sqlmodel import Field, SQLModel
 
 NOBODY = 0
@@ -102,23 +101,26 @@ class PatientPerson(Base, table=True):
     numbered: bool = Field(default=False)
 
 
-class Xid8(UserDefinedType[int]):
-    """The number of a transaction, in PostgreSQL's own type."""
+class TreatmentClaim(Base, table=True):
+    """That an organisation treats a person by its own records, and what the person says to it."""
 
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "xid8"
-
-
-class DeathChange(Base, table=True):
-    """Whose date of death changed, and what it was before; kept by a trigger on patient_person."""
-
-    __tablename__ = "death_change"
-    xid: int = Field(primary_key=True, sa_type=Xid8)
+    __tablename__ = "treatment_claim"
     seq: int = Field(primary_key=True, sa_type=BigInteger)
     sector_id: str = Field(sa_type=Text)
-    was: date | None = None
+    organisation: str = Field(sa_type=Text)
+    claimed_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs={"server_default": func.now()})
+    told_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    objected_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+
+
+class MergedPerson(Base, table=True):
+    """By which id a person goes whose entries in the population register were decided to be one."""
+
+    __tablename__ = "merged_person"
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    sector_id: str = Field(sa_type=Text)
+    now: str = Field(sa_type=Text)
+    told: int = Field(sa_type=BigInteger)
 
 
 class Care(Base, table=True):

@@ -1,16 +1,14 @@
 """What the health service offers to other domains through the exchange."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from health import repository
 from health.repository import offered
-from services.kit import row_filters
+from services.kit import changes, renewal, row_filters
 from services.kit.cursors import decode_cursor, encode_cursor, whole_number
 from services.kit.database import Connection
 from services.kit.offers import Item, Offer
-from services.kit.problems import conflict
 from services.kit.row_filters import Condition
 
 
@@ -18,6 +16,7 @@ async def read_deaths(
     db: Connection, *, after: str | None, limit: int, where: Sequence[Condition]
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Persons known to have died, and the last day they can have lived."""
+    await renewal.check_place(db, after)
     clause, values = row_filters.sql(where, DEATHS.filterable(), first=3)
     rows = await repository.deaths(db, after=after, limit=limit, clause=clause, values=values)
     deaths = [{"sector_id": row["sector_id"], "death_date": row["death_date"].isoformat()} for row in rows]
@@ -27,35 +26,19 @@ async def read_deaths(
 async def read_death_changes(
     db: Connection, *, after: str | None, limit: int, where: Sequence[Condition]
 ) -> tuple[list[dict[str, Any]], str | None, bool]:
-    """Whose death was recorded, corrected or withdrawn, in the order of the transactions that did it.
-
-    Raises:
-        Problem: 409 `place_of_another_cluster` when the database was restored elsewhere since: the places
-            given out before mean nothing here, and whoever has one begins anew.
-    """
-    clause, values = row_filters.sql(where, DEATHS.filterable(), first=4)
-    place = await _place(db, after)
-    rows = await offered.death_changes(db, after=place, limit=limit, clause=clause, values=values)
-    if rows:
-        place = replace(place, xid=rows[-1]["xid"], seq=rows[-1]["seq"])
-    # A row has the date as it is now: of one person's changes one is enough.
-    told = {row["sector_id"]: row["death_date"] for row in rows if row["told"]}
-    changes = [
-        {"sector_id": id, "death_date": None if died is None else died.isoformat()}
-        for id, died in told.items()
-    ]
-    following = encode_cursor(place.cluster, place.xid, place.seq) if rows else None
-    return changes, following, await offered.settled(db, place)
+    """Whose death was recorded, corrected or withdrawn, in the order of the transactions that did it."""
+    types = DEATHS.filterable()
+    return await changes.read(
+        db, "deaths", _deaths_of, types, after=after, limit=limit, where=where, single=True
+    )
 
 
-async def _place(db: Connection, after: str | None) -> offered.Place:
-    here = await offered.cluster(db)
-    if after is None:
-        return offered.Place(here)
-    place = offered.Place(*map(whole_number, decode_cursor(after, 3)))
-    if place.cluster != here:
-        raise conflict("place_of_another_cluster", "this place is of another database; begin without one")
-    return place
+async def _deaths_of(
+    db: Connection, people: Sequence[str], where: Sequence[Condition]
+) -> list[dict[str, Any]]:
+    clause, values = row_filters.sql(where, DEATHS.filterable(), first=2)
+    rows = await offered.deaths_of(db, people, clause=clause, values=values)
+    return [{"sector_id": row["sector_id"], "death_date": row["death_date"].isoformat()} for row in rows]
 
 
 DEATHS = Offer(

@@ -1,7 +1,7 @@
 """Which person a Patient is about: identity knows people, this service knows them by its sector's id."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -17,13 +17,13 @@ class Facts:
     Attributes:
         pt: the Patient's key here.
         identifiers: system and value, in the resource's order.
-        attributes: name, birth_date, sex, death_date, as far as it says them.
+        attributes: name, birth_date, sex, death_date, area, phone, as far as it says them.
         own_system, own_value: what names the Patient where it carries no identifier.
     """
 
     pt: int
     identifiers: Sequence[Mapping[str, str]]
-    attributes: Mapping[str, Any]
+    attributes: Mapping[str, Any] = field(repr=False)
     deceased: bool
     own_system: str
     own_value: str
@@ -42,8 +42,10 @@ class InvalidIdentifier(Exception):
         self.position = position
 
 
-async def linked(identity: IdentityClient, patients: Sequence[Facts]) -> list[Person]:
+async def linked(identity: IdentityClient, patients: Sequence[Facts], *, organisation: str) -> list[Person]:
     """The person each Patient is about, in the order given; found or made by identity in one call.
+
+    Record and card numbers count as the organisation's own: those of another name nobody here.
 
     A Patient whose identifiers contradict what is known is kept without a person until somebody has looked.
 
@@ -53,7 +55,8 @@ async def linked(identity: IdentityClient, patients: Sequence[Facts]) -> list[Pe
     """
     if not patients:
         return []
-    answers = await identity.resolve([_push(n, facts) for n, facts in enumerate(patients)])
+    pushes = [_push(n, facts) for n, facts in enumerate(patients)]
+    answers = await identity.resolve(pushes, organisation=organisation)
     found = []
     for n, (facts, answer) in enumerate(zip(patients, answers, strict=True)):
         if answer.outcome == "invalid":

@@ -149,6 +149,30 @@ class EmergencyAccess(Shape):
     review_due_at: datetime
 
 
+class TreatmentClaim(Shape):
+    """An organisation that says that it treats the caller, which opens others' records to it.
+
+    Attributes:
+        objected_at: when the caller said that it does not; from then on it opens nothing.
+    """
+
+    organisation: str
+    claimed_at: datetime
+    objected_at: datetime | None
+
+
+class TreatmentClaimPage(Shape):
+    items: list[TreatmentClaim]
+    next: str | None = None
+
+
+class Objection(Shape):
+    """The caller's word on such a claim; `objects` false takes an objection back."""
+
+    organisation: Annotated[str, Field(min_length=1, max_length=200)]
+    objects: bool = True
+
+
 ReviewState = Literal["pending", "justified", "unjustified"]
 
 

@@ -14,13 +14,14 @@ from fastapi import Header, Query, Request, Response
 from starlette.datastructures import FormData
 
 from services.identity.client import IdentityClient
-from services.kit import purposes
+from services.kit import changes, purposes
 from services.kit.app import Kit, KitDep, Read, Router, Tx, permitted, service
 from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
 from services.kit.database import Transaction
 from services.kit.policy import Resource
 from services.kit.principals import Principal, allowed
 from services.kit.problems import bad_request, forbidden
+from services.kit.renewal import RENEWS
 from social_security import benefit_audit, findings, records, told
 from social_security.imports import people, receive, spool
 from social_security.imports.push import SentFile
@@ -103,7 +104,9 @@ async def push(
         async with kit.parts["pushes"]:
             receipt = await receive.receive(
                 database=kit.db,
-                resolve=partial(people.resolve, kit.calls.client(IdentityClient)),
+                resolve=partial(
+                    people.resolve, kit.calls.client(IdentityClient), who.organisation or who.client_id
+                ),
                 principal=who,
                 files=files,
                 mode=mode,
@@ -289,8 +292,9 @@ app = service(
     description="Contributions, benefit payments, medical claims; benefit audit with evidence.",
     routers=[router],
     offers=OFFERS,
+    handlers=[RENEWS],
     subscriptions={benefit_audit.DEATHS: told.take_deaths},
-    startup=[_prepare],
+    startup=[_prepare, changes.order_those_of_elsewhere],
     counts=receive.counts,
     body_limit_bytes=BODY_LIMIT_BYTES,
     # A large push takes longer than any other answer; it has deadlines of its own.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from services.kit import renewal
 from services.kit.database import Database, Transaction
 from services.kit.ids import uuid7
 from social_security import process
@@ -85,14 +86,19 @@ async def take(
     sources: dict[str, Path] = {}
     async with database.read() as connection:
         as_of = await runs.clock(connection)
+        # What was asked of others before ids were renewed is put beside what is stored now.
+        given = deaths.rows if deaths is not None else []
+        said = [row["sector_id"] for row in given if row["sector_id"]]
+        now = await renewal.renewed(connection, [*merged, *merged.values(), *said])
         for table in runs.CURRENT:
             sources[table] = folder / f"{table}.csv"
             await runs.copy_current(connection, table, sources[table], deadline_ms=int(DEADLINE_S * 1000))
     if deaths is not None:
         sources["deaths"] = folder / "deaths.csv"
-        await asyncio.to_thread(_write_deaths, sources["deaths"], deaths.rows)
+        await asyncio.to_thread(_write_deaths, sources["deaths"], deaths.rows, now)
     same = folder / "merged.csv"
-    await asyncio.to_thread(_write, same, sorted(merged.items()))
+    one = sorted((now.get(id, id), now.get(root, root)) for id, root in merged.items())
+    await asyncio.to_thread(_write, same, one)
     what = {
         "do": "freeze",
         "sources": {table: str(path) for table, path in sources.items()},
@@ -132,10 +138,14 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700)
 
 
-def _write_deaths(path: Path, deaths: Sequence[dict[str, Any]]) -> None:
+def _write_deaths(path: Path, deaths: Sequence[dict[str, Any]], now: Mapping[str, str]) -> None:
     """A row without a person of this sector, or without a day, says nothing here."""
-    said = (row for row in deaths if row["sector_id"] and row["death_date"])
-    _write(path, ((row["sector_id"], day_of(str(row["death_date"])).isoformat()) for row in said))
+    said = (
+        (now.get(row["sector_id"], row["sector_id"]), day_of(str(row["death_date"])).isoformat())
+        for row in deaths
+        if row["sector_id"] and row["death_date"]
+    )
+    _write(path, said)
 
 
 def _write(path: Path, rows: Iterable[tuple[str, str]]) -> None:

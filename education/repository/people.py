@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from education.repository.staging import Sheet
+from services.kit import renewal
 from services.kit.database import Connection, Row
 
 _IS_PUPIL = """
@@ -112,6 +113,7 @@ async def check_doubles(db: Connection, sheet: Sheet) -> int:
 
 async def make_learners(db: Connection, import_id: UUID, *, staged: bool) -> None:
     """Makes the learners, and tells the staged users whom they are, so that they are written with it."""
+    await renewal.settle(db, "resolved", "learner_id", tables=["learner"])
     # In the order of ids, like every lock on learners: two senders may bring the same children at once.
     await db.execute(
         """

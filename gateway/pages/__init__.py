@@ -37,9 +37,19 @@ class PageSet:
 PAGES = (
     PageSet("start", "/"),
     PageSet("me", "/me", kinds=("person",)),
+    PageSet("notifications", "/me/notifications", kinds=("person", "staff")),
     PageSet("console", "/console", kinds=("staff",)),
     PageSet("identity", "/console/identity", kinds=("staff",), scopes=("identity:matches:decide",)),
+    PageSet("reviews", "/console/access-reviews", kinds=("staff",), scopes=("health:access-reviews:decide",)),
     PageSet("exchange", "/console/exchange", kinds=("staff",), scopes=("exchange:agreements:write",)),
+    PageSet("reports", "/console/usage-reports", kinds=("staff",), scopes=("exchange:usage-reports:answer",)),
+    PageSet(
+        "duties",
+        "/console/flows/duties",
+        kinds=("staff",),
+        scopes=("notify:duties:take", "notify:rosters:write"),
+    ),
+    PageSet("operations", "/console/operations", kinds=("staff",), scopes=("operations:read",)),
 )
 """In the order of the navigation."""
 

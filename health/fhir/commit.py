@@ -6,11 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from health import keys, patients, repository
-from health.fhir import extract
+from health.fhir import extract, treatment
 from health.fhir.entries import Entry
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.resolve import Plan, Sender
@@ -21,8 +21,6 @@ from services.kit.database import Transaction
 
 Status = Literal["201 Created", "200 OK"]
 EVENT = "health.records.accepted"
-TREATED_FOR = timedelta(days=365)
-"""How long after a visit, or the end of a stay, the organisation is still taken to treat the patient."""
 _AT_A_STRETCH = 200
 """Versions put together before the event loop gets its turn: 200 take some 5 ms."""
 
@@ -67,7 +65,7 @@ async def committed(
     """
     now = _now()
     versions = await _versions(tx, plan, push.sender, now)
-    people = await _people(identity, plan, versions, base)
+    people = await _people(identity, plan, versions, push.sender, base)
     kept = [versions[index] for index in sorted(versions)]
     links = await repository.keep(tx, kept) if kept else []
     if people:
@@ -75,7 +73,7 @@ async def committed(
     if treating := list(_treating(plan, versions, push.sender, now)):
         await repository.keep_care(tx, treating)
     await _tell(tx, plan, push, kept, links, people)
-    await _claim(tx, {t.pt for t in treating} | {person.pt for person in people.values()})
+    await treatment.claim(tx, {t.pt for t in treating} | {person.pt for person in people.values()})
     return _results(plan, versions, people)
 
 
@@ -158,11 +156,10 @@ def _treating(plan: Plan, versions: dict[int, Version], sender: Sender, now: dat
         version = versions.get(entry.index)
         if version is None or entry.treats is None or version.pt == NOBODY:
             continue
-        # A date still to come makes the relation no longer than one of today.
-        last = min(now, extract.moment(entry.treated)) if entry.treated is not None else now
         for named in entry.treats or [""]:
             organisation = plan.final.get(named, named).partition("/")[2] or None
-            yield Treating(version.pk, version.pt, organisation, sender.organisation, last + TREATED_FOR)
+            until = treatment.ends(entry.treated, now)
+            yield Treating(version.pk, version.pt, organisation, sender.organisation, until)
 
 
 def _rewritten(plan: Plan, entry: Entry) -> str:
@@ -183,12 +180,16 @@ def _compartment(plan: Plan, entry: Entry, pk: int) -> int:
 
 
 async def _people(
-    identity: IdentityClient, plan: Plan, versions: dict[int, Version], base: str
+    identity: IdentityClient, plan: Plan, versions: dict[int, Version], sender: Sender, base: str
 ) -> dict[int, Person]:
     """The persons of the Patients that are kept, by entry."""
     entries = [e for e in plan.prepared.entries if e.index in versions and e.person is not None]
     try:
-        people = await patients.linked(identity, [_facts(e, versions[e.index], base) for e in entries])
+        people = await patients.linked(
+            identity,
+            [_facts(e, versions[e.index], base) for e in entries],
+            organisation=sender.organisation or sender.client,
+        )
     except patients.InvalidIdentifier as error:
         entry = entries[error.patient]
         assert entry.person is not None
@@ -240,20 +241,6 @@ async def _tell(
         aggregate=f"batch/{push.digest.hex()}",
         data={"batch": push.digest.hex(), "count": len(kept), "types": dict(types), "history": root},
     )
-
-
-async def _claim(tx: Transaction, pts: set[int]) -> None:
-    """Whoever says that it treats a person may read what others keep: the person's list says so at once."""
-    opened = await repository.opened_by_care(tx, pts) if pts else {}
-    for organisation, subjects in opened.items():
-        about: dict[str, Any] = {"subjects": subjects} if len(subjects) > 1 else {"subject": subjects[0]}
-        await tx.leaf(
-            action="treatment.claimed",
-            records=0,
-            resource=f"care/{organisation}",
-            relation="treatment",
-            **about,
-        )
 
 
 def _results(plan: Plan, versions: dict[int, Version], people: dict[int, Person]) -> list[Result]:

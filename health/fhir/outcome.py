@@ -108,6 +108,7 @@ _CODE_OF_STATUS = {
     429: "throttled",
     503: "transient",
     504: "timeout",
+    507: "no-store",
 }
 
 

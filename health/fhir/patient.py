@@ -2,6 +2,7 @@
 
 import calendar
 import re
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -9,6 +10,10 @@ IDENTIFIERS_MAX = 20
 TEXT_MAX = 200
 """Limits of identity's own door (`PersonPush`)."""
 
+AREA_EXTENSION = "urn:huimin:ext:area"
+"""On an Address: the area's code of GB/T 2260, as valueCode or as a Coding."""
+
+_AREA = re.compile(r"[1-9][0-9]{5}(?:[0-9]{3}){0,2}")
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
 
@@ -27,6 +32,8 @@ def person_of(patient: dict[str, Any]) -> dict[str, Any]:
         "birth_date": _whole_date(patient.get("birthDate")),
         "sex": patient.get("gender"),
         "death_date": death_date(patient),
+        "area": _area(patient),
+        "phone": _phone(patient),
     }
     return {
         "identifiers": identifiers,
@@ -52,6 +59,34 @@ def death_date(patient: dict[str, Any]) -> str | None:
     year, month = int(found[1]), int(found[2] or 12)
     day = int(found[3] or calendar.monthrange(year, month)[1])
     return date(year, month, day).isoformat()
+
+
+def _area(patient: dict[str, Any]) -> str | None:
+    """Where the person lives, if an address in use states the area's code: names of areas are not unique."""
+    current = [one for one in patient.get("address", ()) if one.get("use") != "old"]
+    for address in sorted(current, key=lambda one: one.get("use") != "home"):
+        for extension in address.get("extension", ()):
+            if extension.get("url") == AREA_EXTENSION:
+                code = extension.get("valueCode") or extension.get("valueCoding", {}).get("code") or ""
+                if _AREA.fullmatch(code):
+                    return str(code)
+    return None
+
+
+def _phone(patient: dict[str, Any]) -> str | None:
+    """A telephone number of the person's own, a mobile one first. Children of one birth share their
+    mother's: it would speak for their being one."""
+    if patient.get("multipleBirthBoolean") is True or "multipleBirthInteger" in patient:
+        return None
+    return next((value for _, value in sorted(_phones(patient), key=lambda phone: phone[0])), None)
+
+
+def _phones(patient: dict[str, Any]) -> Iterator[tuple[bool, str]]:
+    for telecom in patient.get("telecom", ()):
+        value = str(telecom.get("value") or "").strip()
+        current = telecom.get("system") in {"phone", "sms"} and telecom.get("use") != "old"
+        if current and 0 < len(value) <= TEXT_MAX:
+            yield telecom.get("use") != "mobile", value
 
 
 def _whole_date(written: str | None) -> str | None:

@@ -13,7 +13,7 @@ _LABELS = {
 """Labels of specially protected data: restricted and very restricted, and the sensitive subjects of HL7's
 DS4P (mental health, HIV, addiction, sexual health and violence, genetic diseases)."""
 
-_TREATING = {
+TREATING = {
     "Appointment": ("participant", "actor"),
     "Encounter": ("serviceProvider",),
     "EpisodeOfCare": ("managingOrganization",),
@@ -48,9 +48,9 @@ def is_special(resource: dict[str, Any]) -> bool:
 def treating(resource: dict[str, Any]) -> list[str] | None:
     """The organisations it names as treating the patient: [] means its keeper, None that nobody is named."""
     kind = resource["resourceType"]
-    if kind not in _TREATING or resource.get("status") in _NOT:
+    if kind not in TREATING or resource.get("status") in _NOT:
         return None
-    targets = map(extract.target_of, extract.values_at(resource, _TREATING[kind]))
+    targets = map(extract.target_of, extract.values_at(resource, TREATING[kind]))
     named = sorted({target for target in targets if target and target.startswith("Organization/")})
     return named if named or kind in _BY_KEEPER else None
 

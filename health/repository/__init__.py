@@ -9,7 +9,16 @@ from health.repository.emergencies import (
     patient_of,
     reviews,
 )
-from health.repository.reach import REGISTERS, keep_care, open_reasons, opened_by_care, untied, whose
+from health.repository.reach import (
+    REGISTERS,
+    count_without_care,
+    keep_care,
+    open_reasons,
+    opened_by_care,
+    untied,
+    whose,
+    without_care,
+)
 from health.repository.store import (
     count,
     counts,
@@ -36,6 +45,7 @@ __all__ = [
     "REGISTERS",
     "add_emergency_access",
     "count",
+    "count_without_care",
     "counts",
     "deaths",
     "deaths_changed_at",
@@ -65,4 +75,5 @@ __all__ = [
     "untied",
     "vread",
     "whose",
+    "without_care",
 ]

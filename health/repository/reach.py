@@ -1,9 +1,10 @@
 """Whose records a caller may see, as a condition in SQL: nothing is read first and left out afterwards."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from health.models import Reach, Treating
+from health.models import NOBODY, Reach, Treating
+from services.kit import renewal
 from services.kit.database import Connection, Row
 
 REGISTERS = frozenset({"HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole"})
@@ -12,16 +13,31 @@ REGISTERS = frozenset({"HealthcareService", "Location", "Organization", "Practit
 ORGANISATION_CODE = "urn:huimin:id:uscc"
 """System of the identifier by which an Organization is one that identity knows (GB 32100)."""
 
-# Records of the same person, whichever hospital's Patient they hang on.
-_SAME_PERSON = "patient_person mine join patient_person same using (sector_id)"
+# Records of the same person, whichever hospital's Patient they hang on, and under whichever entry of the
+# population register they were kept before it was decided that these are one.
+SAME_PERSON = """(
+    patient_person mine left join merged_person merged using (sector_id)
+    join lateral (
+        select coalesce(merged.now, mine.sector_id) as id
+        union select other.sector_id from merged_person other
+        where other.now = coalesce(merged.now, mine.sector_id) and other.now <> other.sector_id
+    ) entry on true
+    join patient_person same on same.sector_id = entry.id)"""
 # A Patient that has been said to be somebody else's since opens nothing of theirs.
 _OPENED_AS = "mine.pt = e.pt and mine.updated_at <= e.begun_at"
 _RUNNING = "actor = {actor} and ends_at > now()"
 # A card number of another hospital can be guessed, and likeness is not proof.
 _KNOWN_BY_NUMBER = "(same.numbered or same.pt = mine.pt)"
+_NOT_OBJECTED = """not exists (
+    select from treatment_claim objected where objected.objected_at is not null
+        and objected.organisation = care.organisation
+        and objected.sector_id in (mine.sector_id, same.sector_id))"""
 _OPENED = f"""array(
     select pt from emergency_access where {_RUNNING}
-    union select same.pt from emergency_access e join {_SAME_PERSON} on {_OPENED_AS} where e.{_RUNNING})"""
+    union select same.pt from emergency_access e join {SAME_PERSON} on {_OPENED_AS} where e.{_RUNNING})"""
+
+_WITHOUT_CARE = f"""from resource r where type = any($1) and pt <> {NOBODY}
+    and not exists (select from care where care.pk = r.pk)"""
 
 
 class Args:
@@ -81,14 +97,33 @@ def _tie(name: str, reach: Reach, args: Args, r: str) -> str:
             return f"({r}.client = {args(reach.client)} or {r}.organisation = {args(reach.organisation)})"
         case "treatment":
             return f"""exists (
-                select from {_SAME_PERSON} join care on care.pt = same.pt
+                select from {SAME_PERSON} join care on care.pt = same.pt
                 where mine.pt = {r}.pt and care.organisation = {args(reach.organisation)}
-                    and care.until > now() and {_KNOWN_BY_NUMBER})"""
+                    and care.until > now() and {_KNOWN_BY_NUMBER} and {_NOT_OBJECTED})"""
         case "consent":
             persons = args(list(reach.consented))
             return f"{r}.pt = any(array(select pt from patient_person where sector_id = any({persons})))"
         case _:
             return f"{r}.pt = any({_OPENED.format(actor=args(reach.actor))})"
+
+
+# Who is one person with whom
+
+
+async def note_merged(db: Connection, now: Mapping[str, str], *, told: int) -> None:
+    """By which id each of these goes; what was told later than this stands."""
+    await db.execute("lock table merged_person in share row exclusive mode")
+    stored = await renewal.renewed(db, [*now, *now.values()])
+    now = {stored.get(id, id): stored.get(root, root) for id, root in now.items()}
+    await db.execute("delete from merged_person where sector_id = any($1) and told < $2", list(now), told)
+    await db.execute(
+        """insert into merged_person (sector_id, now, told)
+           select said.sector_id, said.now, $3 from unnest($1::text[], $2::text[]) as said (sector_id, now)
+           where not exists (select from merged_person known where known.sector_id = said.sector_id)""",
+        list(now),
+        list(now.values()),
+        told,
+    )
 
 
 # Who treats whom
@@ -114,12 +149,33 @@ async def keep_care(db: Connection, treating: Iterable[Treating]) -> None:
     )
 
 
-async def opened_by_care(db: Connection, pts: Iterable[int]) -> dict[str, list[str]]:
-    """The persons (sector ids) of these Patients by the organisation that may now read what others keep."""
+async def without_care(db: Connection, kinds: Sequence[str], *, after: int, limit: int) -> list[Row]:
+    """Patients' records of these types that no relation follows from, held until the commit: pk, pt,
+    organisation, ts, body."""
+    return await db.fetch(
+        f"""select pk, pt, organisation, ts, body {_WITHOUT_CARE} and pk > $2
+            order by pk limit $3 for no key update of r""",
+        kinds,
+        after,
+        limit,
+    )
+
+
+async def count_without_care(db: Connection, kinds: Sequence[str]) -> int:
+    return int(await db.fetchval(f"select count(*) {_WITHOUT_CARE}", kinds))
+
+
+async def opened_by_care(db: Connection, pts: Iterable[int], *, kept: bool = False) -> dict[str, list[str]]:
+    """The persons (sector ids) of these Patients by the organisation that may now read what others keep.
+
+    Args:
+        kept: these Patients are what may be read, not what the relation stands on.
+    """
+    whose = "mine" if kept else "same"
     rows = await db.fetch(
-        f"""select care.organisation, array_agg(distinct sector_id order by sector_id) as subjects
-            from {_SAME_PERSON} join care on care.pt = same.pt join resource r on r.pk = mine.pt
-            where same.pt = any($1) and care.until > now() and {_KNOWN_BY_NUMBER}
+        f"""select care.organisation, array_agg(distinct mine.sector_id order by mine.sector_id) as subjects
+            from {SAME_PERSON} join care on care.pt = same.pt join resource r on r.pk = mine.pt
+            where {whose}.pt = any($1) and care.until > now() and {_KNOWN_BY_NUMBER} and {_NOT_OBJECTED}
                 and r.organisation is distinct from care.organisation
             group by care.organisation order by care.organisation""",
         list(pts),
@@ -131,7 +187,7 @@ async def open_reasons(db: Connection, actor: str) -> dict[int, str]:
     """Why the actor opened the records of these patients that are open now."""
     rows = await db.fetch(
         f"""select pt, reason from emergency_access where {_RUNNING.format(actor="$1")}
-            union all select same.pt, e.reason from emergency_access e join {_SAME_PERSON} on {_OPENED_AS}
+            union all select same.pt, e.reason from emergency_access e join {SAME_PERSON} on {_OPENED_AS}
             where e.{_RUNNING.format(actor="$1")}""",
         actor,
     )

@@ -17,16 +17,14 @@ from health.models import (
     Version,
     When,
 )
-from health.repository.reach import Args, reached, readable, tie
+from health.repository.reach import SAME_PERSON, Args, reached, readable, tie
 from services.kit.canonical import chain
 from services.kit.database import Connection, Row
 
 _FOUND = "r.pk, r.type, r.id, r.version, r.ts, r.pt, r.organisation, r.client"
 _WHOSE = "(select p.sector_id from patient_person p where p.pt = {}.pt) as sector_id"
 
-_SAME = """array(
-    select {pt}::bigint union select same.pt from patient_person mine
-    join patient_person same using (sector_id) where mine.pt = {pt})"""
+_SAME = f"""array(select {{pt}}::bigint union select same.pt from {SAME_PERSON} where mine.pt = {{pt}})"""
 
 # How a stored [lo, hi) compares with the asked one (FHIR R4 search.html#prefix).
 _COMPARED = {

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from services.audit import log, proofs, repository, usages
+from services.audit import log, outcomes, proofs, repository, usages
 from services.audit.heads import HeadSigner
 from services.audit.sequencer import sequence
 from services.audit.shapes import (
@@ -16,22 +16,30 @@ from services.audit.shapes import (
     InclusionProof,
     Keys,
     LeafPage,
+    Outcome,
+    OutcomeKind,
+    OutcomePage,
     StrayPage,
     TilePage,
     UsagePage,
     UsagePeriod,
     UsagesRequest,
 )
-from services.kit.app import KitDep, Read, Router, permitted, service
+from services.kit.app import KitDep, Read, Router, Tx, permitted, service
 from services.kit.policy import Resource
 from services.kit.principals import Principal
 
 router = Router(prefix="/audit", tags=["audit"])
 LOG = Resource("Audit::Log", id="leaves")
 USAGES = Resource("Audit::Usage", id="usages")
+OUTCOMES = Resource("Audit::Outcome", id="outcomes")
 Auditor = Annotated[Principal, permitted("audit.leaves.read", LOG, "audit:read")]
 Verifier = Annotated[Principal, permitted("audit.strays.read", LOG, "audit:read")]
 Exchange = Annotated[Principal, permitted("usages.read", USAGES, "audit:usages:read", kinds=("service",))]
+Teller = Annotated[
+    Principal, permitted("outcomes.told", OUTCOMES, "audit:outcomes:write", kinds=("service",))
+]
+Operator = Annotated[Principal, permitted("outcomes.read", OUTCOMES, "audit:read")]
 Size = Annotated[int, Query(ge=0, description="Number of leaves of a signed head")]
 
 
@@ -133,6 +141,24 @@ async def consistency(connection: Read, first: Size, second: Size | None = None)
     )
 
 
+@router.post("/outcomes", status_code=201)
+async def tell_outcome(tx: Tx, body: Outcome, _who: Teller) -> Outcome:
+    """What became of a backup, drill, restore or promotion: a row and a leaf, once for each id."""
+    return await outcomes.tell(tx, body)
+
+
+@router.get("/outcomes")
+async def list_outcomes(
+    connection: Read,
+    _who: Operator,
+    kind: OutcomeKind | None = None,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> OutcomePage:
+    """Outcomes, newest first."""
+    return await outcomes.page(connection, kind=kind, after=after, limit=limit)
+
+
 @router.get("/keys")
 async def keys(kit: KitDep) -> Keys:
     """The keys that heads are signed with (JWK set)."""
@@ -146,4 +172,5 @@ app = service(
     routers=[router],
     background=[sequence],
     counts=repository.counts,
+    contribution=outcomes.for_operators,
 )

@@ -14,6 +14,9 @@ from services.audit.shapes import (
     Head,
     HeadPage,
     InclusionProof,
+    Outcome,
+    OutcomeKind,
+    OutcomePage,
     StrayPage,
     Tile,
     TilePage,
@@ -100,6 +103,18 @@ class AuditClient(ServiceClient):
         return ConsistencyProof.model_validate(
             await self._public("/audit/proofs/consistency", first=first, second=second)
         )
+
+    async def tell_outcome(self, outcome: Outcome) -> None:
+        """What became of a backup, drill, restore or promotion (scope `audit:outcomes:write`)."""
+        await self.post("/audit/outcomes", outcome.model_dump(mode="json"))
+
+    async def outcomes(
+        self, *, kind: OutcomeKind | None = None, after: str | None = None, limit: int = 20
+    ) -> OutcomePage:
+        """Newest first (scope `audit:read`)."""
+        asked = {"kind": kind, "after": after, "limit": limit}
+        found = await self.get("/audit/outcomes", {k: v for k, v in asked.items() if v is not None})
+        return OutcomePage.model_validate(found)
 
     async def usages(self, request: UsagesRequest) -> UsagePage:
         """Accesses to one person's data (scope `audit:usages:read`, the exchange alone)."""

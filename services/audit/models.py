@@ -2,10 +2,12 @@
 
 from datetime import datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     DateTime,
+    Double,
     LargeBinary,
     MetaData,
     SmallInteger,
@@ -68,3 +70,18 @@ class Head(Base, table=True):
     root: bytes = Field(sa_type=LargeBinary)
     at: datetime = Field(sa_type=_TIMESTAMP)
     jws: str = Field(sa_type=Text)
+
+
+class Outcome(Base, table=True):
+    """What became of a backup, a drill, a restore, a promotion."""
+
+    __tablename__ = "outcome"
+    id: UUID = Field(primary_key=True)
+    at: datetime = Field(sa_type=_TIMESTAMP)
+    kind: str = Field(sa_type=Text)
+    ok: bool
+    seconds: float | None = Field(default=None, sa_type=Double)
+    rpo_s: float | None = Field(default=None, sa_type=Double)
+    rto_s: float | None = Field(default=None, sa_type=Double)
+    bytes: int | None = Field(default=None, sa_type=BigInteger)
+    detail: str = Field(sa_type=Text)

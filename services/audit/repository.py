@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
+from services.audit.shapes import Outcome
 from services.audit.tree import TILE, Growing, Tile, hashes_in
 from services.kit.database import Connection, Row, Transaction
 
@@ -337,23 +339,41 @@ async def _heads(db: Connection, which: str, *values: Any) -> list[HeadRow]:
 
 # --- whose data it was -------------------------------------------------------------------------------
 
+_STEPS = "consents.check", "guardianships.read", "sector_ids.read", "sector_ids.translated", "wards.read"
+"""What one service of the suite asks another before it reads or refuses."""
 _HITS = """
-select {place} as place, leaf.seq, leaf.at, leaf.body like '%"hidden":%' as hidden,
-       leaf.body like '%"purpose":"own_records"%' as own
-from "{schema}".leaf where leaf.subject = any(${ids}::text[]) and leaf.at between $1 and $2
+select {place} as place, leaf.seq, leaf.at, leaf.body
+from "{schema}".leaf
+where leaf.subject = any(${ids}::text[])
+    and leaf.at between $1::timestamptz - {around} and $2::timestamptz + {around}
 union all
-select {place}, leaf.seq, leaf.at, leaf.body like '%"hidden":%', leaf.body like '%"purpose":"own_records"%'
+select {place}, leaf.seq, leaf.at, leaf.body
 from (select distinct leaf_seq from "{schema}".leaf_member where subject = any(${ids}::text[])) member
     join "{schema}".leaf on leaf.seq = leaf_seq
-where leaf.at between $1 and $2 and (leaf.subject = any(${ids}::text[])) is not true"""
+where leaf.at between $1::timestamptz - {around} and $2::timestamptz + {around}
+    and (leaf.subject = any(${ids}::text[])) is not true"""
+_AROUND = "interval '5 minutes'"
+"""So much before and after the time that is asked for, what a step belongs to is looked for."""
 
 _USAGES = """
-with hit as ({hits}),
+with hit as (
+    select place, seq, at, body like '%"hidden":%' as hidden,
+           body like '%"purpose":"own_records"%' as own,
+           left(nullif(split_part(body, '"trace":"', 2), ''), 32) as trace,
+           split_part(split_part(body, '"action":"', 2), '"', 1) in ({steps})
+               and body like '%"client":"service:%' as step
+    from ({hits}) as found
+),
 head as (select least($3::bigint, (select max(size) from head)) as size),
-placed as materialized (
+logged as materialized (
     select hit.*, tree_leaf.index from hit join tree_leaf
         on tree_leaf.source = (array[{names}])[hit.place] and tree_leaf.source_seq = hit.seq
-    where tree_leaf.index < (select size from head) and ($4 or hit.own is false)
+    where tree_leaf.index < (select size from head)
+),
+placed as materialized (
+    select * from logged where at between $1 and $2 and ($4 or own is false)
+        and not (step and trace is not null
+            and trace in (select trace from logged as whole where not step and trace is not null))
 ),
 counted as (
     select count(*) filter (where not hidden) as total, count(*) filter (where hidden) as hidden from placed
@@ -385,8 +405,10 @@ async def usages(
 ) -> list[Row]:
     """The leaves about a person, newest first, in one statement over the services' leaf tables.
 
-    What is hidden is counted alone. There is always a row: an empty page's has the totals and no index. A
-    key stands in a leaf's body nowhere but as a key, since quotes inside its values are escaped.
+    What is hidden is counted alone. What services ask each other on the way to an access is part of it: it
+    comes only when the access it was a step of does not. There is always a row: an empty page's has the
+    totals and no index. A key stands in a leaf's body nowhere but as a key, since quotes inside its values
+    are escaped.
 
     Args:
         subjects: the person's ids by service; the services are those of `leaf_tables`.
@@ -394,11 +416,12 @@ async def usages(
         before: time and leaf index that the page begins below.
     """
     names = sorted(subjects)
-    hits = [_HITS.format(place=n, schema=name, ids=9 + n) for n, name in enumerate(names, 1)]
+    hits = [_HITS.format(place=n, schema=name, ids=9 + n, around=_AROUND) for n, name in enumerate(names, 1)]
     bodies = [_BODY.format(place=n, schema=name) for n, name in enumerate(names, 1)]
     sql = _USAGES.format(
         hits=" union all ".join(hits),
         names=", ".join(f"'{name}'" for name in names),
+        steps=", ".join(f"'{action}'" for action in _STEPS),
         bodies=" ".join(bodies),
     )
     ids = [list(subjects[name]) for name in names]
@@ -411,6 +434,48 @@ async def first_access(db: Connection) -> datetime | None:
         "select min(at) from (select at from tree_leaf order by index limit 1000) as first"
     )
     return found
+
+
+# --- what became of backups and drills ---------------------------------------------------------------
+
+_OUTCOME = "id, at, kind, ok, seconds, rpo_s, rto_s, bytes, detail"
+
+
+async def keep_outcome(tx: Transaction, outcome: Outcome) -> bool:
+    """Whether it was not known yet."""
+    found = await tx.fetchval(
+        f"""insert into outcome ({_OUTCOME}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            on conflict (id) do nothing returning true""",
+        *outcome.model_dump().values(),
+    )
+    return bool(found)
+
+
+async def outcome(db: Connection, id: UUID) -> Outcome:
+    return Outcome(**dict(await db.fetchrow(f"select {_OUTCOME} from outcome where id = $1", id) or {}))
+
+
+async def outcomes(
+    db: Connection, kind: str | None, behind: tuple[datetime, UUID] | None, limit: int
+) -> list[Outcome]:
+    """Newest first, those behind a time and id."""
+    rows = await db.fetch(
+        f"""select {_OUTCOME} from outcome
+            where ($1::text is null or kind = $1) and ($2::timestamptz is null or (at, id) < ($2, $3::uuid))
+            order by at desc, id desc limit $4""",
+        kind,
+        *(behind or (None, None)),
+        limit,
+    )
+    return [Outcome(**dict(row)) for row in rows]
+
+
+async def newest_outcomes(db: Connection) -> list[Outcome]:
+    """The newest of each kind."""
+    rows = await db.fetch(
+        f"select distinct on (kind) {_OUTCOME} from outcome order by kind, at desc, id desc"
+    )
+    return [Outcome(**dict(row)) for row in rows]
 
 
 async def counts(db: Connection) -> dict[str, int]:

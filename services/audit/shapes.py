@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -186,3 +187,40 @@ class UsagePeriod(BaseModel):
     """Since when accesses are on record; null before the first."""
 
     since: datetime | None
+
+
+OutcomeKind = Literal["backup", "drill", "restore", "promote", "standby"]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Outcome(BaseModel):
+    """What became of a backup, a drill, a restore, a promotion, or of commits waiting for the standby.
+
+    Attributes:
+        id: made by whoever tells it: told twice, it counts once.
+        at: when it ended.
+        seconds: how long it took.
+        rpo_s: how much of the latest time would be, or was, lost.
+        rto_s: from nothing to a database that answers.
+        bytes: size of what was kept, sealed.
+        detail: one line for a person.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: UUID
+    at: AwareDatetime
+    kind: OutcomeKind
+    ok: bool
+    seconds: _Seconds | None = None
+    rpo_s: _Seconds | None = None
+    rto_s: _Seconds | None = None
+    bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    detail: Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")] = ""
+
+
+class OutcomePage(BaseModel):
+    """Newest first; `next` is the `after` of the following page."""
+
+    items: list[Outcome]
+    next: str | None

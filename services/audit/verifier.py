@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from services.audit.heads import ForgedHeadError, SignedHead, check_head
 from services.audit.tree import EMPTY_ROOT, TILE, Growing, Tile, hashes_in
 from services.kit import telemetry
@@ -27,12 +29,18 @@ Json = dict[str, Any]
 
 @dataclass
 class Report:
-    """What the verifier found; each fault names the leaf, the head or the tile."""
+    """What the verifier found; each fault names the leaf, the head or the tile.
+
+    Attributes:
+        restored: what the log itself says of being brought back from a backup: why a head that was signed
+            after that moment and kept elsewhere is not of this log any more.
+    """
 
     leaves: int = 0
     heads: int = 0
     root: bytes = EMPTY_ROOT
     newest: str | None = None
+    restored: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -165,6 +173,8 @@ class Verifier:
         elif leaf.get("beside"):
             fault = f"altered beside its body: {', '.join(leaf['beside'])}"
         else:
+            if leaf["source"] == "audit" and '"action":"log.restored"' in body:
+                self.report.restored.append(f"{name}: {orjson.loads(body)['reason']}")
             return
         self._named.add(index)
         self.report.fault(f"{name}: {fault}")

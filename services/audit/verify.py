@@ -193,6 +193,9 @@ def lines_of(report: Report) -> Iterator[str]:
         return
     yield f"✗ 发现 {len(report.faults)} 处问题 · faults found:"
     yield from (f"  {fault}" for fault in report.faults)
+    if report.restored:
+        yield "  日志曾从备份恢复, 此后的旧树头不属于它 · the log was restored; later heads are not its:"
+        yield from (f"    {words}" for words in report.restored)
 
 
 def main(arguments: Iterable[str]) -> int:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any, Literal
 
-from services.exchange import catalogue, departments
+from services.exchange import catalogue, departments, grounds
+from services.exchange.grounds import ITSELF
 from services.exchange.repository import agreements as repository
 from services.exchange.shapes import (
     Agreement,
@@ -22,7 +23,8 @@ from services.exchange.shapes import (
     Use,
     Verdict,
 )
-from services.exchange.terms import due_after
+from services.exchange.terms import DECIDE_WITHIN_DAYS
+from services.exchange.working_days import term
 from services.kit import row_filters
 from services.kit.app import Kit
 from services.kit.cursors import bad_cursor, decode_cursor, encode_cursor
@@ -34,7 +36,6 @@ from services.kit.problems import Fault, Problem, conflict, not_found, unprocess
 from services.kit.purposes import PURPOSES, is_purpose
 
 SEEDED_BY = "services/exchange/knowledge/agreements.json"
-ITSELF = "service:exchange"
 LONGEST = timedelta(days=5 * 366)
 """Longer needs are asked for anew: somebody should look at each of them now and then."""
 STEPS_SHOWN = 100
@@ -62,7 +63,8 @@ async def seed(tx: Transaction) -> None:
     now = datetime.now(UTC)
     for agreement in _seeds():
         by = {"requested_by": ITSELF, "decided_by": SEEDED_BY}
-        if await repository.add(tx, {**agreement, **by, "state": "active", "due_at": now}):
+        decided = {"state": "active", "due_at": now, "due_by_weekdays": False}
+        if await repository.add(tx, {**agreement, **by, **decided}):
             reason = "随系统提供 · shipped with the suite"
             await repository.add_step(
                 tx, agreement["id"], state="active", reason=reason, decided_by=SEEDED_BY
@@ -129,12 +131,14 @@ async def request(kit: Kit, who: Principal, asked: AgreementRequest) -> Agreemen
     _check(asked, dataset)
     at_once = dataset.sharing == "unconditional" and not dataset.personal
     now = datetime.now(UTC)
+    due = term(now, DECIDE_WITHIN_DAYS)
     row = asked.model_dump() | {
         "id": str(uuid7()),
         "provider": dataset.provider,
         "valid_from": asked.valid_from or now,
         "state": "active" if at_once else "requested",
-        "due_at": due_after(now),
+        "due_at": due.ends,
+        "due_by_weekdays": due.by_weekdays,
         "requested_by": who.subject,
         "decided_by": ITSELF if at_once else None,
     }
@@ -183,15 +187,17 @@ async def decide(kit: Kit, who: Principal, id: str, verdict: Verdict) -> Agreeme
 
     Raises:
         Problem: 403 for anybody but the provider's staff, and for whoever asked; 404; 409 when it was decided
-            before, or its validity has passed.
+            before, its validity has passed, or the dataset does not carry it any more.
     """
     async with kit.db.transaction(who) as tx:
-        row = await _locked(tx, id)
-        await _permit_on(kit, tx, "agreements.decide", row)
+        row = await locked(tx, id)
+        await permit_on(kit, tx, "agreements.decide", row)
         if row["state"] != "requested":
             raise conflict("wrong_state", f"the agreement is {row['state']}; only a request is decided")
         if verdict.approve and row["valid_until"] <= datetime.now(UTC):
             raise conflict("validity_passed", "its validity has passed; it would have to be asked for anew")
+        if verdict.approve:
+            grounds.require(row)
         to: State = "active" if verdict.approve else "refused"
         await repository.decide(tx, id, to, decided_by=who.subject)
         await _step(tx, row, to, verdict.reason, action="agreements.decide")
@@ -202,29 +208,31 @@ async def change(kit: Kit, who: Principal, id: str, *, change: Change, reason: s
     """Suspends, resumes or ends an agreement; reads that have not been answered yet already obey it.
 
     Raises:
-        Problem: 403, 404; 409 `wrong_state`.
+        Problem: 403, 404; 409 `wrong_state`, or to resume what the dataset does not carry any more.
     """
     async with kit.db.transaction(who) as tx:
-        row = await _locked(tx, id)
-        await _permit_on(kit, tx, f"agreements.{change}", row)
+        row = await locked(tx, id)
+        await permit_on(kit, tx, f"agreements.{change}", row)
         before, to = _CHANGES[change]
         if row["state"] not in before:
             wanted = " or ".join(sorted(before))
             detail = f"the agreement is {row['state']}; to {change} it, it must be {wanted}"
             raise conflict("wrong_state", detail)
+        if to == "active":
+            grounds.require(row)
         await repository.set_state(tx, id, to)
         await _step(tx, row, to, reason, action=f"agreements.{change}")
         return await find(tx, id)
 
 
-async def _locked(tx: Transaction, id: str) -> Row:
+async def locked(tx: Transaction, id: str) -> Row:
     row = await repository.lock(tx, id)
     if row is None:
         raise _unknown(id)
     return row
 
 
-async def _permit_on(kit: Kit, tx: Transaction, action: str, row: Row) -> None:
+async def permit_on(kit: Kit, tx: Transaction, action: str, row: Row) -> None:
     assert tx.principal is not None
     who, requester = tx.principal, tx.principal.subject == row["requested_by"]
     places = (row["dataset"], row["provider"], row["consumer"])

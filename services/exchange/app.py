@@ -36,6 +36,8 @@ from services.exchange.shapes import (
     DatasetPage,
     Department,
     DepartmentIn,
+    Push,
+    PushPage,
     ReadPage,
     Standing,
     State,
@@ -48,6 +50,7 @@ from services.exchange.shapes import (
 from services.kit.app import Kit, KitDep, Read, Router, Tx, service
 from services.kit.events import on
 from services.kit.principals import Principal, allowed
+from services.kit.renewal import RENEWS
 
 router = Router(prefix="/exchange", tags=["exchange"])
 published = Router(tags=["exchange"])
@@ -189,6 +192,30 @@ async def end_subscription(id: UUID, tx: Tx, who: Consumer) -> Subscription:
     return await subscriptions.end(tx, who, id)
 
 
+@router.get("/pushes")
+async def list_pushes(db: Read, _who: Agrees, after: After = None, limit: PageSize = 100) -> PushPage:
+    """Every subscription, newest first: up to when it was told, and what hinders it."""
+    return await subscriptions.every(db, after=after, limit=limit)
+
+
+@router.post("/pushes/{id}/pause")
+async def pause_push(id: UUID, body: Step, kit: KitDep, tx: Tx, _who: Agrees) -> Push:
+    """Holds it back until its provider's staff resume it; reads under the agreement go on."""
+    return await subscriptions.change(kit, tx, id, change="pause", reason=body.reason)
+
+
+@router.post("/pushes/{id}/resumption")
+async def resume_push(id: UUID, body: Step, kit: KitDep, tx: Tx, _who: Agrees) -> Push:
+    """One that was paused, or parked by its consumer's refusal, goes on where it stopped."""
+    return await subscriptions.change(kit, tx, id, change="resume", reason=body.reason)
+
+
+@router.post("/pushes/{id}/retelling")
+async def retell_push(id: UUID, body: Step, kit: KitDep, tx: Tx, _who: Agrees) -> Push:
+    """All of it is told again from the beginning; its consumer begins anew."""
+    return await subscriptions.change(kit, tx, id, change="retell", reason=body.reason)
+
+
 @router.get("/keys")
 async def keys(kit: KitDep) -> JSONResponse:
     """The keys that reads are signed with, as a JWK set (RFC 7517)."""
@@ -227,6 +254,8 @@ app = service(
     handlers=[
         on(f"identity.{what}", subscriptions.tell_again)
         for what in ("persons.merged", "persons.unmerged", "sector.rekeyed")
-    ],
+    ]
+    + [RENEWS],
     counts=counts,
+    contribution=catalogue.for_operators,
 )

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from services.exchange import departments
+from services.exchange import departments, grounds
 from services.exchange.repository import catalogue as repository
 from services.exchange.shapes import Cycle, Dataset, DatasetPage, Department, Described
 from services.kit import telemetry
@@ -16,7 +16,8 @@ from services.kit.app import Kit, prefix_of
 from services.kit.calls import DomainError
 from services.kit.cursors import decode_cursor, encode_cursor
 from services.kit.database import Connection, Row
-from services.kit.problems import not_found
+from services.kit.operations.shapes import Freshness
+from services.kit.problems import conflict, forbidden, not_found
 
 PROVIDERS = ("health", "social_security", "education", "transport", "identity")
 REFRESH_EVERY_S = 60.0
@@ -33,7 +34,11 @@ _SAID = tuple(Described.model_fields)
 
 
 async def refresh(kit: Kit, provider: str) -> bool:
-    """Asks one provider what it offers; False when it does not answer."""
+    """Asks one provider what it offers, and ends what stood on what it no longer does.
+
+    Returns:
+        False when it does not answer.
+    """
     try:
         response = await kit.calls.request(provider, "GET", f"{prefix_of(provider)}/offers", anonymous=True)
     except DomainError as error:
@@ -42,6 +47,7 @@ async def refresh(kit: Kit, provider: str) -> bool:
     offers = [offer for offer in response.json()["offers"] if _may_stand(kit, provider, offer)]
     async with kit.db.transaction() as tx:
         await repository.upsert_datasets(tx, provider, offers)
+        await grounds.enforce(tx, provider)
     return True
 
 
@@ -86,6 +92,21 @@ async def find(kit: Kit, id: str) -> Dataset:
     return shape_of(row)
 
 
+async def shared(kit: Kit, id: str, items: Collection[str] = ()) -> Dataset:
+    """The dataset, if it may be used now, and has these items.
+
+    Raises:
+        Problem: 404 when nobody offers it; 403 when it is not shared; 409 when it lacks an item.
+    """
+    dataset = await find(kit, id)
+    if dataset.sharing == "none":
+        raise forbidden(f"{id} is not shared 不予共享: {dataset.legal_basis}", code="not_shared")
+    gone = sorted(set(items) - {item.name for item in dataset.items})
+    if gone:
+        raise conflict("items_gone", f"{id} has no items {', '.join(gone)} any more")
+    return dataset
+
+
 def shape_of(row: Row) -> Dataset:
     said, provider = row["description"], row["provider"]
     kept = ("id", "name", "first_seen", "changed_at", "fresh_at", "seen_at", "withdrawn_at")
@@ -123,3 +144,11 @@ async def page(db: Connection, *, after: str | None, limit: int) -> DatasetPage:
 async def offered(db: Connection) -> list[Dataset]:
     """Everything on offer now."""
     return [shape_of(row) for row in await repository.datasets(db) if row["withdrawn_at"] is None]
+
+
+async def for_operators(_kit: Kit, db: Connection) -> dict[str, Any]:
+    """Whether what is on offer is as new as its update cycle promises."""
+    said = {"title_zh", "title_en", "update_cycle", "fresh_at", "late"}
+    return {
+        "datasets": [Freshness(dataset=one.id, **one.model_dump(include=said)) for one in await offered(db)]
+    }

@@ -19,6 +19,8 @@ from services.exchange.shapes import (
     Dataset,
     DatasetPage,
     Department,
+    Push,
+    PushPage,
     ReadPage,
     Standing,
     State,
@@ -152,6 +154,15 @@ class ExchangeClient(PersonClient, OpenDataClient):
     async def _step(self, id: str, what: str, body: dict[str, Any]) -> Agreement:
         return Agreement.model_validate(
             await self.post(f"/exchange/agreements/{quote(id, safe='')}/{what}", body)
+        )
+
+    async def pushes(self, *, after: str | None = None, limit: int = 100) -> PushPage:
+        return PushPage.model_validate(await self.get("/exchange/pushes", {"after": after, "limit": limit}))
+
+    async def change_push(self, id: str, change: str, reason: str) -> Push:
+        """`change` is pause, resumption or retelling."""
+        return Push.model_validate(
+            await self.post(f"/exchange/pushes/{quote(id, safe='')}/{change}", {"reason": reason})
         )
 
     async def departments(self) -> list[Department]:

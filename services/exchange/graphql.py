@@ -109,6 +109,7 @@ class Agreement:
     state: str
     requested_at: datetime
     due_at: datetime
+    due_by_weekdays: bool
     overdue: bool
     in_force: bool
 
@@ -140,6 +141,27 @@ class AgreementFile:
     agreement: Agreement
     steps: list[AgreementStep]
     use: list[AgreementUse]
+
+
+@strawberry.type(description="Changes pushed to a service under an agreement. 数据变更推送。")
+class DataPush:
+    id: strawberry.ID
+    agreement: str
+    dataset: str
+    provider: str
+    consumer: str
+    state: str
+    in_force: bool
+    batches: int
+    rows: int
+    pushed_at: datetime | None
+    even_at: datetime | None
+    attempts: int
+    reason: str | None
+
+    @classmethod
+    def of(cls, shape: shapes.Push) -> "DataPush":
+        return cls(**shape.model_dump() | {"id": strawberry.ID(str(shape.id))})
 
 
 @strawberry.input(description="op: eq, in, ge, le or prefix; a list of values for in. 数据行条件。")
@@ -213,6 +235,13 @@ class Query(PersonQuery, OpenQuery):
             use=[AgreementUse(**day.model_dump()) for day in found.use],
         )
 
+    @strawberry.field(description="Whose changes are pushed to whom, and how far. 数据变更推送情况。")
+    async def data_pushes(
+        self, info: Info[Any, Any], first: int = 20, after: str | None = None
+    ) -> Page[DataPush] | None:
+        found = await (await client_of(info, ExchangeClient)).pushes(after=after, limit=first_of(first))
+        return page([DataPush.of(shape) for shape in found.items], found.next)
+
 
 def _state(state: str | None) -> shapes.State | None:
     for known in shapes.STATES:
@@ -252,3 +281,19 @@ class Mutation(PersonMutation, OpenMutation):
     @strawberry.mutation(description="Ends an agreement, or takes a request back. 终止共享协议。")
     async def end_agreement(self, info: Info[Any, Any], id: strawberry.ID, reason: str) -> Agreement | None:
         return Agreement.of(await (await client_of(info, ExchangeClient)).end_agreement(str(id), reason))
+
+    @strawberry.mutation(description="Holds pushed changes back. 暂停推送。")
+    async def pause_push(self, info: Info[Any, Any], id: strawberry.ID, reason: str) -> DataPush | None:
+        return DataPush.of(
+            await (await client_of(info, ExchangeClient)).change_push(str(id), "pause", reason)
+        )
+
+    @strawberry.mutation(description="Lets pushed changes go on. 恢复推送。")
+    async def resume_push(self, info: Info[Any, Any], id: strawberry.ID, reason: str) -> DataPush | None:
+        client = await client_of(info, ExchangeClient)
+        return DataPush.of(await client.change_push(str(id), "resumption", reason))
+
+    @strawberry.mutation(description="Has everything pushed again from the beginning. 重新推送。")
+    async def tell_again(self, info: Info[Any, Any], id: strawberry.ID, reason: str) -> DataPush | None:
+        client = await client_of(info, ExchangeClient)
+        return DataPush.of(await client.change_push(str(id), "retelling", reason))

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, LargeBinary, MetaData, Text, false, func
+from sqlalchemy import ARRAY, BigInteger, DateTime, LargeBinary, MetaData, Text, false, func, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -67,6 +67,7 @@ class Agreement(Base, table=True):
     state: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_NOW)
     due_at: datetime = Field(sa_type=_TIMESTAMP)
+    due_by_weekdays: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     overdue_told_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
     requested_by: str = Field(sa_type=Text)
     decided_by: str | None = Field(default=None, sa_type=Text)
@@ -105,6 +106,7 @@ class UsageReport(Base, table=True):
     state: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "open"})
     opened_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_CLOCK)
     due_at: datetime = Field(sa_type=_TIMESTAMP)
+    due_by_weekdays: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     overdue_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
     answer: str | None = Field(default=None, sa_type=Text)
     answered_by: str | None = Field(default=None, sa_type=Text)
@@ -158,6 +160,7 @@ class Subscription(Base, table=True):
     batches: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     rows: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     pushed_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    even_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     next_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_CLOCK)
     reason: str | None = Field(default=None, sa_type=Text)
@@ -203,6 +206,7 @@ class ExportApplication(Base, table=True):
     state: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "requested"})
     requested_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs=_CLOCK)
     due_at: datetime = Field(sa_type=_TIMESTAMP)
+    due_by_weekdays: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     overdue_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
     decided_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
     decided_by: str | None = Field(default=None, sa_type=Text)

@@ -92,6 +92,7 @@ class ExportApplication:
     state: str
     requested_at: datetime
     due_at: datetime
+    due_by_weekdays: bool
     overdue: bool
     decided_at: datetime | None
     decided_by: str | None

@@ -147,6 +147,7 @@ class Application(Shape):
     state: ApplicationState
     requested_at: datetime
     due_at: datetime
+    due_by_weekdays: bool
     overdue: bool
     decided_at: datetime | None
     decided_by: str | None

@@ -75,6 +75,7 @@ class UsageReport:
     state: str
     opened_at: datetime
     due_at: datetime
+    due_by_weekdays: bool
     overdue: bool
     legal_basis: str
     answer: str | None

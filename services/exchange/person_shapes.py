@@ -96,6 +96,7 @@ class Report(Shape):
     """What a person said about a usage, and what became of it.
 
     Attributes:
+        due_by_weekdays: the term counts Monday to Friday, as no notice of that year's holidays was known.
         overdue: its term has passed, or had passed, without an answer.
         legal_basis: what it rests on: 个人信息保护法 第五十条.
     """
@@ -106,6 +107,7 @@ class Report(Shape):
     state: ReportState
     opened_at: datetime
     due_at: datetime
+    due_by_weekdays: bool
     overdue: bool
     legal_basis: str
     answer: str | None

@@ -9,10 +9,10 @@ import asyncio
 from uuid import UUID
 
 from services.exchange import catalogue, reads, signing
+from services.exchange.reads import PUSH
 from services.exchange.repository import agreements
 from services.exchange.repository import subscriptions as table
 from services.exchange.shapes import Agreement, Dataset
-from services.exchange.subscriptions import PUSH
 from services.kit import telemetry
 from services.kit.alone import alone
 from services.kit.app import Kit, prefix_of
@@ -66,7 +66,8 @@ async def _push_due(kit: Kit, own: Database) -> int:
 async def _pushed(kit: Kit, own: Database, row: Row) -> bool:
     """Whether it went on: there may be more to push at once."""
     try:
-        return await _push(kit, own, row)
+        with telemetry.span("push"):
+            return await _push(kit, own, row)
     except Problem as refusal:
         pause = float((refusal.headers or {}).get("Retry-After", LONGEST_PAUSE_S))
         await _put_off(kit, row, refusal.detail, pause)
@@ -84,12 +85,14 @@ async def _push(kit: Kit, own: Database, row: Row) -> bool:
         kit, who, row["consumer"], row["dataset"], row["agreement_id"], action=PUSH
     )
     dataset = await catalogue.find(kit, agreement.dataset)
-    reads.check_items(agreement, dataset)
     left = await reads.rows_left(kit, who, agreement, action=PUSH)
     fetched = await reads.fetch(
-        kit, agreement, dataset, after=row["place"], limit=min(ROWS, left), changes=True
+        kit, who, agreement, dataset, after=row["place"], limit=min(ROWS, left), changes=True
     )
     if fetched.following is None:
+        if fetched.settled:
+            async with kit.db.transaction() as tx:
+                await table.even(tx, row["id"])
         return False
     # The first of all goes out even without rows: it tells the consumer to begin anew.
     if not fetched.rows and row["place"] is not None:
@@ -122,10 +125,11 @@ async def _sent(kit: Kit, own: Database, row: Row, who: Principal, batch: Batch)
     async with own.transaction(who) as tx:
         if not await table.hold(tx, row):
             return True
-        if not await agreements.still_in_force(tx, batch.agreement):
+        held = await agreements.held(tx, batch.agreement)
+        if held is None or not held["in_force"]:
             await tx.leaf(
                 action=PUSH, records=0, resource=batch.dataset, agreement=batch.agreement,
-                reason="no_agreement", outcome="refused",
+                reason=(held and held["lack"]) or "no_agreement", outcome="refused",
             )  # fmt: skip
             return False
         path = f"{prefix_of(batch.consumer)}{INBOX}"

@@ -12,21 +12,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from services.exchange import agreements, catalogue, hiding
+from services.exchange import agreements, catalogue, grounds, hiding
 from services.exchange.repository import agreements as repository
 from services.exchange.repository import consents, usages
 from services.exchange.shapes import Agreement, Dataset, ReadPage
 from services.identity.client import IdentityClient
 from services.kit import row_filters
 from services.kit.app import Kit, prefix_of
-from services.kit.database import Connection, Transaction
+from services.kit.calls import DomainError
+from services.kit.database import Connection, Row, Transaction
 from services.kit.policy import Resource
 from services.kit.principals import NOT_A_TOKEN, Principal, seal, unseal
-from services.kit.problems import Problem, bad_request, conflict, forbidden
+from services.kit.problems import Problem, bad_request, forbidden
 
 SECTOR = "exchange"
 READ = "dataset.read"
+PUSH = "dataset.push"
 PROVIDER_DEADLINE_S = 30.0
+REFUSED = frozenset({400, 403, 404})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,8 @@ async def read(
         raise bad_request("invalid_cursor", "after is the cursor of another agreement; start without it")
     agreement = await agreement_for(kit, principal, consumer, dataset_id, began_with or agreement_id)
     dataset = await catalogue.find(kit, dataset_id)
-    check_items(agreement, dataset)
     left = await rows_left(kit, principal, agreement)
-    fetched = await fetch(kit, agreement, dataset, after=start, limit=min(limit, left))
+    fetched = await fetch(kit, principal, agreement, dataset, after=start, limit=min(limit, left))
     fetched, refusal = await recorded(kit, principal, agreement, fetched, hidden)
     if refusal is not None:
         raise refusal
@@ -106,7 +108,8 @@ async def agreement_for(
     """The agreement in force.
 
     Raises:
-        Problem: 403 `no_agreement`; the attempt is a leaf.
+        Problem: 403 `no_agreement`, or why the dataset does not carry it any more (grounds.py); the attempt
+            is a leaf.
     """
     async with kit.db.read() as db:
         rows = await repository.between(db, consumer=consumer, dataset=dataset_id, id=agreement_id)
@@ -116,7 +119,7 @@ async def agreement_for(
     decision = kit.policy.decide(principal, action, resource, relations=relations)
     if in_force and decision.permitted:
         return agreements.shape_of(rows[0])
-    refusal = decision.refusal() if in_force else _no_agreement(consumer, dataset_id)
+    refusal = decision.refusal() if in_force else _not_in_force(rows, consumer, dataset_id)
     await _refused(kit, principal, dataset_id, rows[0]["id"] if rows else None, refusal.code, action)
     raise refusal
 
@@ -169,8 +172,8 @@ async def recorded(
             fetched = await _consented(tx, agreement, fetched)
         if hidden is not None and not await usages.may_hide(tx, hidden, [agreement.consumer]):
             refusal = hiding.no_right()
-        elif not await repository.still_in_force(tx, agreement.id):
-            refusal = _no_agreement(agreement.consumer, agreement.dataset)
+        elif (held := await repository.held(tx, agreement.id)) is None or not held["in_force"]:
+            refusal = _not_in_force([held] if held else [], agreement.consumer, agreement.dataset)
         elif not await repository.use(tx, agreement.id, len(fetched.rows)):
             refusal = await _quota_exceeded(tx, agreement)
         await tx.leaf(
@@ -209,8 +212,10 @@ async def _consented(tx: Transaction, agreement: Agreement, fetched: Fetched) ->
     )
 
 
-def _no_agreement(consumer: str, dataset_id: str) -> Problem:
+def _not_in_force(rows: Sequence[Row], consumer: str, dataset_id: str) -> Problem:
     detail = f"no agreement in force lets {consumer} read {dataset_id}; see /exchange/agreements"
+    if rows and rows[0]["state"] in {"active", "suspended"} and rows[0]["lack"] is not None:
+        return forbidden(f"{detail}: {grounds.reason(rows[0])}", code=rows[0]["lack"])
     return forbidden(detail, code="no_agreement")
 
 
@@ -224,16 +229,9 @@ async def _quota_exceeded(db: Connection, agreement: Agreement) -> Problem:
     )
 
 
-def check_items(agreement: Agreement, dataset: Dataset) -> None:
-    known, chosen = {item.name for item in dataset.items}, catalogue.filterable(dataset)
-    missing = (set(agreement.items) - known) | ({one.item for one in agreement.filter} - chosen.keys())
-    if missing:
-        detail = f"the agreement names items that {dataset.id} does not have: {', '.join(sorted(missing))}"
-        raise conflict("agreement_mismatch", detail)
-
-
 async def fetch(
     kit: Kit,
+    principal: Principal,
     agreement: Agreement,
     dataset: Dataset,
     *,
@@ -245,11 +243,20 @@ async def fetch(
 
     Raises:
         DomainError: provider or identity does not answer.
-        Problem: 502 `provider_fault`.
+        Problem: 502 `provider_fault`; 403 when the provider's refusal shows that the dataset does not carry
+            the agreement any more.
     """
-    rows, following, settled = await _offered(
-        kit, agreement, dataset, after=after, limit=limit, changes=changes
-    )
+    try:
+        rows, following, settled = await _offered(
+            kit, agreement, dataset, after=after, limit=limit, changes=changes
+        )
+    except DomainError as error:
+        # What the provider refuses, its catalogue entry may not say yet.
+        if error.status in REFUSED and await catalogue.refresh(kit, dataset.provider):
+            action = PUSH if changes else READ
+            names = (agreement.consumer, agreement.dataset, agreement.id)
+            await agreement_for(kit, principal, *names, action=action)
+        raise
     name = dataset.sector_id
     if name is None:
         return Fetched(_agreed(agreement, rows), [], 0, following)

@@ -125,6 +125,8 @@ class Agreement(Shape):
         needs_consent: only those people are read who consent to it.
         reads_per_day: the quota, with `rows_per_day`; days begin at midnight in China.
         due_at: until when the provider has to decide.
+        due_by_weekdays: that term counts Monday to Friday, because the State Council's notice of a year in it
+            was not known.
         overdue: whether it has not decided in time.
         in_force: whether a read under it would be answered now.
     """
@@ -146,6 +148,7 @@ class Agreement(Shape):
     state: State
     requested_at: datetime
     due_at: datetime
+    due_by_weekdays: bool
     overdue: bool
     in_force: bool
 
@@ -245,7 +248,8 @@ class Subscription(Shape):
     """Changes pushed to the service that asked for them.
 
     Attributes:
-        state: `parked` when the consumer refused a batch, for the `reason`; goes on when it is resumed.
+        state: `parked` when the consumer refused a batch, for the `reason`, `paused` when the provider's
+            staff held it back; goes on when it is resumed.
         in_force: whether the agreement is: nothing is pushed while it is not.
         batches: that were answered, with so many `rows`.
         attempts: to push the next one, which failed for the `reason`.
@@ -254,7 +258,7 @@ class Subscription(Shape):
     id: UUID
     agreement: str
     dataset: str
-    state: Literal["active", "parked", "ended"]
+    state: Literal["active", "paused", "parked", "ended"]
     in_force: bool
     batches: int
     rows: int
@@ -265,6 +269,23 @@ class Subscription(Shape):
 
 class SubscriptionPage(Shape):
     items: list[Subscription]
+    next: str | None = None
+
+
+class Push(Subscription):
+    """A subscription as staff see it.
+
+    Attributes:
+        even_at: when it was last seen that everything there was had been told; the lag is counted from then.
+    """
+
+    provider: str
+    consumer: str
+    even_at: datetime | None
+
+
+class PushPage(Shape):
+    items: list[Push]
     next: str | None = None
 
 

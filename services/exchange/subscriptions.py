@@ -1,20 +1,34 @@
 """Subscriptions: a service has a dataset's changes pushed to it, under an agreement in force."""
 
+from collections.abc import Mapping
+from typing import Any, Literal
 from uuid import UUID
 
-from services.exchange import catalogue, reads
+from services.exchange import agreements, catalogue, reads
+from services.exchange.reads import PUSH
 from services.exchange.repository import subscriptions as table
-from services.exchange.shapes import Standing, Subscription, SubscriptionPage, SubscriptionRequest
+from services.exchange.shapes import (
+    Push,
+    PushPage,
+    Standing,
+    Subscription,
+    SubscriptionPage,
+    SubscriptionRequest,
+)
 from services.kit.app import Kit, prefix_of
 from services.kit.cursors import encode_cursor, uuid_after
 from services.kit.database import Connection, Row, Transaction
 from services.kit.events import Event
 from services.kit.ids import uuid7
 from services.kit.principals import Principal
-from services.kit.problems import conflict, forbidden, not_found
+from services.kit.problems import Problem, conflict, forbidden, not_found
 from services.kit.waking import wake
 
-PUSH = "dataset.push"
+Change = Literal["pause", "resume", "retell"]
+_ALLOWED_BY: Mapping[Change, str] = {
+    "pause": "agreements.suspend", "resume": "agreements.resume", "retell": "agreements.resume",
+}  # fmt: skip
+"""Who may do this to an agreement may do that to what is pushed under it."""
 TOLD_AGAIN_AFTER_S = 60.0
 """Decisions about who is one person come one after the other; all is told again once for several of them."""
 
@@ -45,9 +59,9 @@ async def page(db: Connection, who: Principal, *, after: str | None, limit: int)
 
 
 async def resume(tx: Transaction, who: Principal, id: UUID) -> Subscription:
-    """One that was parked goes on where it stopped."""
+    """One that was parked goes on where it stopped; what staff paused waits for them."""
     await _own(tx, who, id)
-    await table.resume(tx, id)
+    await table.resume(tx, id, "parked")
     tx.after_commit(lambda: wake(PUSH))
     return _shape(await _own(tx, who, id))
 
@@ -56,6 +70,41 @@ async def end(tx: Transaction, who: Principal, id: UUID) -> Subscription:
     await _own(tx, who, id)
     await table.end(tx, id)
     return _shape(await _own(tx, who, id))
+
+
+async def every(db: Connection, *, after: str | None, limit: int) -> PushPage:
+    """All there are, newest first."""
+    rows = await table.every(db, before=uuid_after(after), limit=limit + 1)
+    items = [_push(row) for row in rows[:limit]]
+    return PushPage(items=items, next=encode_cursor(items[-1].id) if len(rows) > limit else None)
+
+
+async def change(kit: Kit, tx: Transaction, id: UUID, *, change: Change, reason: str) -> Push:
+    """Holds a subscription back, lets it go on, or has all of it told again.
+
+    Raises:
+        Problem: 404; 403 for anybody but the provider's staff; 409 `wrong_state`.
+    """
+    row = await table.one(tx, id)
+    if row is None:
+        raise _unknown()
+    agreement = await agreements.locked(tx, row["agreement_id"])
+    await agreements.permit_on(kit, tx, _ALLOWED_BY[change], agreement)
+    if change == "pause":
+        done = await table.pause(tx, id, reason)
+    elif change == "resume":
+        done = await table.resume(tx, id, "paused", "parked")
+    else:
+        done = row["standing"] != "ended"
+        await table.begin_anew(tx, id=id)
+    if not done:
+        raise conflict("wrong_state", f"the subscription is {row['standing']}")
+    about = {"resource": row["dataset"], "agreement": row["agreement_id"], "reason": reason}
+    await tx.leaf(action=f"subscriptions.{change}", records=0, **about)
+    tx.after_commit(lambda: wake(PUSH))
+    changed = await table.one(tx, id)
+    assert changed is not None
+    return _push(changed)
 
 
 async def standing(kit: Kit, who: Principal, id: UUID) -> Standing:
@@ -88,8 +137,12 @@ async def tell_again(tx: Transaction, event: Event) -> None:
 async def _own(db: Connection, who: Principal, id: UUID) -> Row:
     row = await table.one(db, id, _service(who))
     if row is None:
-        raise not_found("there is no subscription of yours of that id", code="unknown_subscription")
+        raise _unknown()
     return row
+
+
+def _unknown() -> Problem:
+    return not_found("there is no such subscription of yours", code="unknown_subscription")
 
 
 def _service(who: Principal) -> str:
@@ -99,11 +152,12 @@ def _service(who: Principal) -> str:
 
 
 def _shape(row: Row) -> Subscription:
-    return Subscription(
-        agreement=row["agreement_id"],
-        state=row["standing"],
-        **{
-            name: row[name]
-            for name in ("id", "dataset", "in_force", "batches", "rows", "pushed_at", "attempts", "reason")
-        },
-    )
+    return Subscription(agreement=row["agreement_id"], state=row["standing"], **_said(row, Subscription))
+
+
+def _push(row: Row) -> Push:
+    return Push(agreement=row["agreement_id"], state=row["standing"], **_said(row, Push))
+
+
+def _said(row: Row, shape: type[Subscription]) -> dict[str, Any]:
+    return {name: row[name] for name in shape.model_fields if name not in {"agreement", "state"}}

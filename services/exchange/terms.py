@@ -1,26 +1,14 @@
 """Terms of agreements: until when a request is to be decided, who is told when it was not, and their end."""
 
 import asyncio
-from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 from services.exchange.repository import agreements as repository
 from services.kit.app import Kit
 
-HERE = ZoneInfo("Asia/Shanghai")
 DECIDE_WITHIN_DAYS = 10
 """Working days a provider has to answer (国发〔2016〕51号 第十二条)."""
 LOOK_EVERY_S = 10.0
 AT_ONCE = 100
-
-
-def due_after(requested: datetime, *, working_days: int = DECIDE_WITHIN_DAYS) -> datetime:
-    """The end of the last day of the term. Weekdays count; so do public holidays, to the safe side."""
-    day = requested.astimezone(HERE).date()
-    while working_days:
-        day += timedelta(days=1)
-        working_days -= day.weekday() < 5
-    return datetime.combine(day, time(23, 59, 59), HERE)
 
 
 async def sweep(kit: Kit) -> int:

@@ -7,13 +7,13 @@ without an answer is overdue: it says so, and an event tells.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from datetime import datetime
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from services.exchange import people, usage
 from services.exchange.person_shapes import Report, ReportPage, ReportRequest, ReportState, Usage
 from services.exchange.repository import usages as repository
+from services.exchange.working_days import HERE, term
 from services.kit import telemetry
 from services.kit.app import Kit
 from services.kit.cursors import encode_cursor, uuid_after
@@ -27,21 +27,8 @@ from services.kit.purposes import OPERATIONS, OWN_RECORDS
 LEGAL_BASIS = "《中华人民共和国个人信息保护法》第五十条"
 REPORT = "usages.report"
 CASE = "Exchange::Case"
-CIVIL_TIME = ZoneInfo("Asia/Shanghai")
 LOOK_EVERY_S = 5.0
 AT_ONCE = 500
-
-
-def due_at(opened: datetime, working_days: int) -> datetime:
-    """The end of the last of so many working days after the one it was opened on.
-
-    Monday to Friday count. Public holidays do too, which leaves the organisation less time, not more.
-    """
-    day = opened.astimezone(CIVIL_TIME).date()
-    while working_days > 0:
-        day += timedelta(days=1)
-        working_days -= day.weekday() < 5
-    return datetime.combine(day + timedelta(days=1), time(), CIVIL_TIME)
 
 
 async def open_report(kit: Kit, who: Principal, asked: ReportRequest) -> Report:
@@ -53,8 +40,7 @@ async def open_report(kit: Kit, who: Principal, asked: ReportRequest) -> Report:
     code = asked.ward or people.own_code(who)
     decision = await people.admit(kit, who, REPORT, usage.RESOURCE, code=code)
     wrong, organisation = await usage.one(kit, code, asked.leaf_index)
-    days = kit.settings.usage_report_days
-    id = uuid7()
+    id, due = uuid7(), term(datetime.now(HERE), kit.settings.usage_report_days)
     report = {
         "id": id,
         "subject": code,
@@ -63,7 +49,8 @@ async def open_report(kit: Kit, who: Principal, asked: ReportRequest) -> Report:
         "usage": wrong.model_dump(mode="json"),
         "organisation": organisation,
         "words": asked.words,
-        "due_at": due_at(datetime.now(CIVIL_TIME), days) if days else datetime.now(CIVIL_TIME),
+        "due_at": due.ends,
+        "due_by_weekdays": due.by_weekdays,
     }
     async with kit.db.transaction(who) as tx:
         if not await repository.open_report(tx, report):
@@ -218,7 +205,8 @@ def shape_of(row: Row) -> Report:
         state=row["state"],
         opened_at=row["opened_at"],
         due_at=row["due_at"],
-        overdue=(row["answered_at"] or datetime.now(CIVIL_TIME)) > row["due_at"],
+        due_by_weekdays=row["due_by_weekdays"],
+        overdue=(row["answered_at"] or datetime.now(HERE)) > row["due_at"],
         legal_basis=LEGAL_BASIS,
         answer=row["answer"],
         answered_at=row["answered_at"],

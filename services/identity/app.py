@@ -40,6 +40,7 @@ from services.identity.shapes import (
     Me,
     OrganisationPage,
     OrganisationsRequest,
+    PersonsRequest,
     PlacePage,
     PlacesRequest,
     ResolveAnswer,
@@ -90,12 +91,13 @@ async def resolve(body: ResolveRequest, kit: KitDep, who: Resolver) -> ResolveAn
         sector=persons.sector_of(who, register),
         pushes=body.people,
         create=body.create,
+        organisation=body.organisation,
     )
     return ResolveAnswer(people=found)
 
 
 @router.post("/persons")
-async def register_persons(body: ResolveRequest, kit: KitDep, who: Registry) -> ResolveAnswer:
+async def register_persons(body: PersonsRequest, kit: KitDep, who: Registry) -> ResolveAnswer:
     """The population registry's word: people made or corrected; it replaces what pushes had filled in."""
     found = await persons.resolve(
         vault_of(kit),
@@ -142,7 +144,7 @@ async def add_account(
         if isinstance(identifier, str):
             identifier = Identifier(system=CITIZEN_NUMBER, value=identifier)
         register: Register = kit.parts["register"]
-        pid = await persons.person_of(tx, register, identifier=identifier, source=who.client_id)
+        pid = await persons.person_of(tx, register, identifier=identifier, principal=who)
     found = await signin.add_account(tx, kit.parts["doorman"].passwords, request=body, pid=pid)
     response.status_code = 201 if found.created else 200
     return found

@@ -10,11 +10,12 @@ from services.identity import queueing
 from services.identity.known import Known
 from services.identity.likeness import KEYS_VERSION, Lookalike, chosen
 from services.identity.lookalikes import Lookalikes, numbers_differ
-from services.identity.matching import Candidate, Facts, Refusal, match
+from services.identity.matching import Candidate, Facts, Refusal, formerly, match
 from services.identity.merging import partition
 from services.identity.register import Register
-from services.identity.repository import pairs, people, population
+from services.identity.repository import pairs, people, population, registers
 from services.identity.repository.people import IdentifierRow, PersonRow
+from services.identity.sector_ids import given_out
 from services.identity.shapes import CITIZEN_NUMBER, Outcome, PersonPush, Resolved
 from services.kit.database import Transaction
 
@@ -30,14 +31,18 @@ class Batch:
     other by a decision like a clerk's, which can be taken back like one.
     """
 
-    def __init__(self, register: Register, sector: str, *, create: bool, registry: bool, source: str) -> None:
+    def __init__(
+        self, register: Register, sector: str, *, create: bool, registry: bool, source: str, scope: str
+    ) -> None:
         self._register = register
         self._sector = sector
         self._create = create
         self._registry = registry
         self._source = source
+        self._scope = scope
         self._known = Known()
         self._lookalikes = Lookalikes(register.vault, self._known)
+        self._formerly: dict[int, UUID] = {}
         self._newcomers: dict[int, UUID] = {}
         self._created: set[UUID] = set()
         self._changed: set[UUID] = set()
@@ -57,11 +62,7 @@ class Batch:
         ]
         await self._write(tx)
         roots = {pid: self._known.root(pid) for _, pid in decided if pid is not None}
-        known = list(set(roots.values()))
-        ids = dict(zip(known, self._register.sectors.ids_of(self._sector, known), strict=True))
-        await people.remember_sector_ids(
-            tx, self._sector, self._register.sectors.version(self._sector), [(id, p) for p, id in ids.items()]
-        )
+        ids = await given_out(tx, self._register, self._sector, list(set(roots.values())))
         await self._leaf(tx, ids.keys(), len(checks))
         for answer, pid in decided:
             answer.sector_id = ids[roots[pid]] if pid is not None else None
@@ -69,23 +70,32 @@ class Batch:
 
     async def _look_up(self, tx: Transaction, candidates: Iterable[Candidate]) -> None:
         keys = {key.index: key for candidate in candidates for key in candidate.keys}
-        strong = [index for index, key in keys.items() if key.registered]
-        local = [index for index, key in keys.items() if not key.registered]
-        if strong:
-            self._known.owners.update(await people.pids_by_identifier(tx, strong))
+        national = [index for index, key in keys.items() if key.national]
+        local = [index for index, key in keys.items() if not key.national]
+        owners, former = self._known.owners, {}
+        if national:
+            owners |= await people.pids_by_identifier(tx, national)
         if local:
-            self._known.owners.update(await people.pids_by_link(tx, local))
-        await self._known.read(tx, set(self._known.owners.values()))
+            owners |= await people.pids_by_link(tx, local, self._scope)
+            former = await people.former_pids_by_link(tx, [k for k in local if k not in owners], self._source)
+        await self._known.read(tx, {*owners.values(), *former.values()})
+        for candidate in candidates if former else ():
+            if (pid := formerly(candidate, former, self._known.facts)) is not None:
+                self._formerly[id(candidate)] = pid
 
-    async def _compare(self, tx: Transaction, candidates: Iterable[Candidate]) -> None:
+    async def _compare(self, tx: Transaction, candidates: Sequence[Candidate]) -> None:
         """Whom those may be of whose identifiers nobody is known by, nor an earlier one in this batch."""
         seen = set(self._known.owners)
         newcomers = []
+        near = None
+        if any(candidate.citizen_hmac is None for candidate in candidates):
+            near = await registers.area_of_organisation(tx, self._scope)
         for candidate in candidates:
             keys = {key.index for key in candidate.keys}
-            if keys and keys.isdisjoint(seen):
+            if keys and keys.isdisjoint(seen) and id(candidate) not in self._formerly:
                 pid = self._newcomers[id(candidate)] = uuid4()
-                newcomers.append(Facts(pid).with_added(candidate))
+                unnumbered = Facts(pid, near=near) if candidate.citizen_hmac is None else Facts(pid)
+                newcomers.append(unnumbered.with_added(candidate))
                 seen |= keys
         if newcomers:
             await self._lookalikes.find(tx, newcomers)
@@ -93,11 +103,14 @@ class Batch:
     def _decided(self, candidate: Candidate) -> tuple[Resolved, UUID | None]:
         known = self._known
         try:
-            pid, warnings = match(candidate, known.owners, known.facts, known.roots)
+            sector = None if self._registry else self._sector
+            pid, warnings = match(candidate, known.owners, known.facts, known.roots, sector=sector)
         except Refusal as refusal:
             self._conflicts.update(combinations(sorted(refusal.people)[:3], 2))
             return refused(candidate.push, refusal), None
         outcome: Outcome = "matched"
+        if pid is None and (former := self._formerly.get(id(candidate))) is not None:
+            return Resolved(ref=candidate.push.ref, sector_id=None, outcome="matched"), former
         if pid is None:
             if not candidate.keys:
                 return _unknown(
@@ -147,7 +160,7 @@ class Batch:
             if key.index not in known.owners:
                 known.owners[key.index] = pid
                 sealed = self._register.vault.seal(key.system, key.value)
-                claims = self._identifiers if key.registered else self._links
+                claims = self._identifiers if key.national else self._links
                 claims.append(IdentifierRow(key.system, key.blind, sealed, pid))
 
     async def _write(self, tx: Transaction) -> None:
@@ -158,12 +171,13 @@ class Batch:
             await people.lock_persons(tx, changed)
         if self._created:
             await self._make(tx)
-        for claims, claim in (
-            (self._identifiers, people.claim_identifiers),
-            (self._links, people.claim_links),
-        ):
-            if claims and await claim(tx, claims, self._source) < len(claims):
-                raise LostRace
+        claimed = 0
+        if self._identifiers:
+            claimed += await people.claim_identifiers(tx, self._identifiers, self._source)
+        if self._links:
+            claimed += await people.claim_links(tx, self._links, self._source, self._scope)
+        if claimed < len(self._identifiers) + len(self._links):
+            raise LostRace
         if changed:
             await people.fill_persons(tx, [self._row(pid) for pid in changed])
             if self._registry:

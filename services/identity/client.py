@@ -4,6 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from services.identity.match_shapes import (
+    LinkageRun,
+    LinkageRunPage,
+    MatchDecision,
+    MatchReview,
+    MatchReviewPage,
+    MatchState,
+)
 from services.identity.shapes import (
     RESOLVE_LIMIT,
     SECTOR_IDS_LIMIT,
@@ -15,10 +23,6 @@ from services.identity.shapes import (
     ClientRequest,
     GuardianshipPush,
     KnownWard,
-    MatchDecision,
-    MatchReview,
-    MatchReviewPage,
-    MatchState,
     Me,
     MergedIdsPage,
     Organisation,
@@ -28,7 +32,6 @@ from services.identity.shapes import (
     Place,
     PlacePage,
     PlacePush,
-    RenewalsAnswer,
     ResolveAnswer,
     Resolved,
     SealAnswer,
@@ -46,8 +49,12 @@ class IdentityClient(ServiceClient):
 
     service = "identity"
 
-    async def resolve(self, people: Sequence[PersonPush], *, create: bool = True) -> list[Resolved]:
+    async def resolve(
+        self, people: Sequence[PersonPush], *, organisation: str | None, create: bool = True
+    ) -> list[Resolved]:
         """Each person's id in the calling service's sector, in the order given.
+
+        `organisation` is whose records these are: local identifiers name people among its own only.
 
         Any number of people; they travel in batches of 2,000, one after the other, and each batch is one
         commit. Refs must differ. A person that cannot be told has no `sector_id`; `outcome`, `code` and
@@ -62,9 +69,10 @@ class IdentityClient(ServiceClient):
                 push.model_dump(mode="json", exclude_none=True)
                 for push in people[start : start + RESOLVE_LIMIT]
             ]
-            answer = await self.post(
-                "/identity/resolve", {"people": part, "create": create}, deadline_s=RESOLVE_DEADLINE_S
+            asked = {"people": part, "create": create} | (
+                {"organisation": organisation} if organisation else {}
             )
+            answer = await self.post("/identity/resolve", asked, deadline_s=RESOLVE_DEADLINE_S)
             found += ResolveAnswer.model_validate(answer).people
         return found
 
@@ -96,20 +104,6 @@ class IdentityClient(ServiceClient):
             found += SectorIdsAnswer.model_validate(answer).ids
         return found
 
-    async def renewals(self, ids: Sequence[str]) -> tuple[int, list[str | None]]:
-        """The calling service's own ids as the sector's next key version has them, and that version.
-
-        None where nobody has the id any more. See `adopt`.
-        """
-        version, found = 0, list[str | None]()
-        for start in range(0, len(ids), TRANSLATE_LIMIT):
-            part = list(ids[start : start + TRANSLATE_LIMIT])
-            answer = RenewalsAnswer.model_validate(
-                await self.post("/identity/sector-ids/renewals", {"ids": part})
-            )
-            version, found = answer.version, found + answer.ids
-        return version, found
-
     async def merged_ids(self) -> dict[str, str]:
         """Of the calling service's own ids those that go by another one now, and by which: their people were
         decided to be one. Everything else that identity or the exchange answers gives the latter."""
@@ -129,14 +123,6 @@ class IdentityClient(ServiceClient):
         """
         answer = await self.post("/identity/sector-ids/sealed", {"target": target, "ids": list(ids)})
         return SealAnswer.model_validate(answer).sealed
-
-    async def adopt(self, version: int) -> None:
-        """Says that the calling service stores the ids of this key version now: it is given them from here.
-
-        Raises:
-            DomainError: the version is not prepared.
-        """
-        await self.post("/identity/sector-ids/adoption", {"version": version})
 
     async def register_persons(self, people: Sequence[PersonPush]) -> list[Resolved]:
         """The population registry's people (scope identity:persons:write); at most 2,000 a call."""
@@ -187,12 +173,12 @@ class IdentityClient(ServiceClient):
         return MatchReview.model_validate(await self.get(f"/identity/match-reviews/{id}"))
 
     async def decide_match(self, id: UUID, decision: MatchDecision, reason: str) -> MatchReview:
-        """A clerk's word; `same` makes the two one person at once."""
+        """A clerk's word; `same` proposes that the two are one person, or confirms another's proposal."""
         said = {"decision": decision, "reason": reason}
         return MatchReview.model_validate(await self.post(f"/identity/match-reviews/{id}/decision", said))
 
     async def merge(self, person: str, other: str, reason: str) -> MatchReview:
-        """Two people, as `MatchSide.person` names them, made one."""
+        """Two people, as `MatchSide.person` names them, proposed to be one, or confirmed."""
         said = {"person": person, "other": other, "reason": reason}
         return MatchReview.model_validate(await self.post("/identity/merges", said))
 
@@ -200,6 +186,14 @@ class IdentityClient(ServiceClient):
         """Takes back that a pair is one person."""
         answer = await self.post(f"/identity/match-reviews/{id}/unmerge", {"reason": reason})
         return MatchReview.model_validate(answer)
+
+    async def start_linkage(self) -> LinkageRun:
+        """A look through the whole register for doubles; the one under way, if there is one."""
+        return LinkageRun.model_validate(await self.post("/identity/linkage/runs", {}))
+
+    async def linkage_runs(self, *, first: int = 20, after: str | None = None) -> LinkageRunPage:
+        asked = {"limit": first} | ({"after": after} if after else {})
+        return LinkageRunPage.model_validate(await self.get("/identity/linkage/runs", asked))
 
     async def add_client(self, request: ClientRequest) -> ClientAnswer:
         return ClientAnswer.model_validate(await self._sent("/identity/clients", request))

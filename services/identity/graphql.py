@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 from strawberry.types import Info
 
-from services.identity import shapes
+from services.identity import match_shapes, shapes
 from services.identity.client import IdentityClient
 from services.identity.shapes import Me
 from services.kit.graphql import Page, client_of, coded, first_of, load, page
@@ -83,6 +83,7 @@ class MeFields:
 class MatchState(Enum):
     OPEN = "open"
     UNSURE = "unsure"
+    PROPOSED = "proposed"
     SAME = "same"
     DIFFERENT = "different"
 
@@ -137,13 +138,37 @@ class MatchReview:
     decided_by: str | None
     decided_at: datetime | None
     reason: str | None
+    proposed_by: str | None
+
+
+@strawberry.enum(description="How far a run is. 运行状态。")
+class LinkageState(Enum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@strawberry.type(description="A look through the whole register for doubles. 全库重复登记比对。")
+class LinkageRun:
+    id: strawberry.ID
+    state: LinkageState
+    done: int
+    total: int | None
+    people: int | None
+    pairs: int | None
+    queued: int | None
+    error: str | None
+    submitted_at: datetime
+    finished_at: datetime | None
 
 
 def _area(place: shapes.PlaceRef | None) -> Area | None:
     return Area(code=place.code, name=place.name, name_en=place.name_en) if place else None
 
 
-def _side(side: shapes.MatchSide) -> MatchSide:
+def _side(side: match_shapes.MatchSide) -> MatchSide:
     return MatchSide(
         person=strawberry.ID(side.person),
         name=side.name,
@@ -157,7 +182,7 @@ def _side(side: shapes.MatchSide) -> MatchSide:
     )
 
 
-def _review(found: shapes.MatchReview) -> MatchReview:
+def _review(found: match_shapes.MatchReview) -> MatchReview:
     return MatchReview(
         id=strawberry.ID(str(found.id)),
         state=MatchState(found.state),
@@ -173,7 +198,13 @@ def _review(found: shapes.MatchReview) -> MatchReview:
         decided_by=found.decided_by,
         decided_at=found.decided_at,
         reason=found.reason,
+        proposed_by=found.proposed_by,
     )
+
+
+def _run(found: match_shapes.LinkageRun) -> LinkageRun:
+    said = found.model_dump(exclude={"id", "state"})
+    return LinkageRun(id=strawberry.ID(str(found.id)), state=LinkageState(found.state), **said)
 
 
 def _id(id: strawberry.ID) -> UUID:
@@ -204,11 +235,19 @@ class Query:
         client = await client_of(info, IdentityClient)
         return _review(await client.match_review(_id(id)))
 
+    @strawberry.field(description="Looks through the whole register for doubles. 全库比对记录（核对人员）。")
+    async def linkage_runs(
+        self, info: Info[Any, Any], first: int = 20, after: str | None = None
+    ) -> Page[LinkageRun] | None:
+        client = await client_of(info, IdentityClient)
+        found = await client.linkage_runs(first=first_of(first), after=after)
+        return page([_run(one) for one in found.items], found.next)
+
 
 @strawberry.type
 class Mutation:
     @strawberry.mutation(
-        description="A clerk's word on a pair, with its reason; SAME makes them one person. 作出核对结论。"
+        description="A clerk's word on a pair; SAME proposes a merge or confirms another's. 作出核对结论。"
     )
     async def decide_match(
         self, info: Info[Any, Any], id: strawberry.ID, decision: MatchDecision, reason: str
@@ -216,12 +255,19 @@ class Mutation:
         client = await client_of(info, IdentityClient)
         return _review(await client.decide_match(_id(id), decision.value, reason))
 
-    @strawberry.mutation(description="Makes two people one whom no pair has brought together. 合并两人。")
+    @strawberry.mutation(
+        description="Proposes that two people are one; another clerk confirms. 提议合并两人。"
+    )
     async def merge_persons(
         self, info: Info[Any, Any], person: strawberry.ID, other: strawberry.ID, reason: str
     ) -> MatchReview | None:
         client = await client_of(info, IdentityClient)
         return _review(await client.merge(str(person), str(other), reason))
+
+    @strawberry.mutation(description="Looks through the whole register for doubles. 启动全库比对。")
+    async def start_linkage(self, info: Info[Any, Any]) -> LinkageRun | None:
+        client = await client_of(info, IdentityClient)
+        return _run(await client.start_linkage())
 
     @strawberry.mutation(description="Takes back that a pair is one person. 撤销合并。")
     async def unmerge(self, info: Info[Any, Any], id: strawberry.ID, reason: str) -> MatchReview | None:

@@ -5,7 +5,7 @@ several. Pure, and slow enough for a batch of it to belong in a thread.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -74,7 +74,8 @@ def features_of(facts: Facts) -> Features:
 
 def keys_of(facts: Facts, vault: Vault) -> tuple[bytes, ...]:
     """Where others like this one are found. Blind, as a key holds a name and a birth date."""
-    keys = linkage.blocking_keys(features_of(facts))
+    said = features_of(facts)
+    keys = linkage.blocking_keys(replace(said, area=said.area or facts.near))
     return tuple(vault.blind("blocking", key)[:KEY_BYTES] for key in keys)
 
 

@@ -21,6 +21,8 @@ from services.kit.database import Connection
 
 PER_KEY = 20
 PER_PUSH = 20
+LOCKS = 512
+"""So many locks stand for all keys: a batch of thousands must not fill PostgreSQL's table of locks."""
 
 
 class Lookalikes:
@@ -46,6 +48,8 @@ class Lookalikes:
         asked = [
             (key, facts.citizen_hmac is not None) for facts in newcomers for key in self._keys[facts.pid]
         ]
+        # Of two alike that come at the same moment, the second looks when the first is there to be found.
+        await pairs.lock_keys(db, {int.from_bytes(key[:4]) % LOCKS for key, _ in asked})
         shared = defaultdict(list)
         for key, pid in await pairs.candidates(db, sorted(set(asked)), PER_KEY):
             shared[key].append(pid)

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from uuid import UUID
 
 from services.identity.numbers import CitizenNumber, NumberError, parse_citizen_number
-from services.identity.shapes import CITIZEN_NUMBER, REGISTERED_SCHEMES, Identifier, PersonPush
+from services.identity.schemes import is_national, vouches
+from services.identity.shapes import CITIZEN_NUMBER, Identifier, PersonPush
 from services.identity.vault import Vault
 
 BlindKey = tuple[str, bytes]
@@ -28,8 +29,8 @@ class Key:
     blind: bytes
 
     @property
-    def registered(self) -> bool:
-        return self.system in REGISTERED_SCHEMES
+    def national(self) -> bool:
+        return is_national(self.system)
 
     @property
     def index(self) -> BlindKey:
@@ -51,7 +52,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one source says of a person; the citizen number is the whole person's."""
+    """What one source says of a person; the citizen number is the whole person's.
+
+    Attributes:
+        near: where a record of somebody without papers was made: where to look, nothing that is compared.
+    """
 
     pid: UUID
     name: str | None = None
@@ -61,6 +66,7 @@ class Facts:
     area: str | None = None
     citizen_hmac: bytes | None = None
     phone_hmac: bytes | None = None
+    near: str | None = None
 
     def with_added(self, candidate: Candidate, *, replacing: bool = False) -> "Facts":
         """The same person after this push: what was empty is filled; the registry's word replaces."""
@@ -85,6 +91,7 @@ class Facts:
             first.area or second.area,
             self.citizen_hmac or said.citizen_hmac,
             first.phone_hmac or second.phone_hmac,
+            self.near,
         )
 
     @property
@@ -183,11 +190,14 @@ def match(
     owners: Mapping[BlindKey, UUID],
     facts: Mapping[UUID, Facts],
     roots: Mapping[UUID, UUID] = MappingProxyType({}),
+    *,
+    sector: str | None = None,
 ) -> tuple[UUID | None, tuple[str, ...]]:
     """The person this push means, with what is odd about it; None when nobody known has its identifiers.
 
     Args:
         roots: of each who is one person with others, the eldest of them.
+        sector: whose word it is; None for the population registry's own.
 
     Raises:
         Refusal: its identifiers belong to several people, or contradict what is known of the one.
@@ -204,7 +214,30 @@ def match(
         raise Refusal("conflict", "citizen_number_differs", "the person is known with another citizen number")
     if _differ(known.birth_date, candidate.birth_date):
         raise Refusal("conflict", "birth_date_differs", "the person is known with another birth date")
+    if known.citizen_hmac is None and candidate.citizen_hmac is not None and sector is not None:
+        by = [key.system for key in candidate.keys if key.index in owners]
+        if not any(vouches(system, sector) for system in by):
+            raise Refusal(
+                "conflict",
+                "citizen_number_unproven",
+                "the person is known without a citizen number, and only by an identifier of somebody else's: "
+                "the registry has to state the number, or whoever keeps a record of this person",
+            )
     return pid, (*candidate.warnings, *_oddities(known, candidate))
+
+
+def formerly(
+    candidate: Candidate, former: Mapping[BlindKey, UUID], facts: Mapping[UUID, Facts]
+) -> UUID | None:
+    """The one whom a local identifier named before organisations were told apart, if the push says the same
+    name and birth date and no citizen number: whose identifier it was is not known any more."""
+    found = {former[key.index] for key in candidate.keys if key.index in former}
+    if len(found) != 1 or candidate.citizen_hmac is not None:
+        return None
+    [pid] = found
+    said, known = candidate.push.name, facts[pid]
+    alike = None not in (said, candidate.birth_date) and candidate.birth_date == known.birth_date
+    return pid if alike and _folded(said) == _folded(known.name) else None
 
 
 def _oddities(known: Facts, candidate: Candidate) -> list[str]:

@@ -8,14 +8,17 @@ what would be there without it, and the decisions alone say all (`replayed`).
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
+from importlib.resources import files
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from services.identity.known import Known
 from services.identity.lookalikes import numbers_differ
 from services.identity.register import Register
 from services.identity.repository import pairs, people
+from services.identity.sector_ids import given_out
 from services.kit.database import Transaction
 from services.kit.principals import seal
 from services.kit.problems import conflict
@@ -80,6 +83,22 @@ async def must_fit(tx: Transaction, pid: UUID, other: UUID) -> None:
         )
 
 
+@cache
+def rules() -> dict[str, Any]:
+    text = files("services.identity").joinpath("knowledge/merging.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+async def takes_two_clerks(tx: Transaction, pid: UUID, other: UUID) -> bool:
+    """Whether a clerk's word that the two are one waits for another clerk's (`knowledge/merging.json`)."""
+    if rules()["two_clerks"] != "sensitive":
+        return bool(rules()["two_clerks"] == "always")
+    sensitive = set(rules()["sensitive_sectors"])
+    known = [{row["sector"] for row in await pairs.sector_ids(tx, [side])} for side in (pid, other)]
+    return all(sensitive & sectors for sectors in known)
+
+
 async def settle(
     tx: Transaction,
     register: Register,
@@ -113,12 +132,13 @@ async def _tell(
 ) -> None:
     """One event for each sector that knows these people, readable by its own service alone."""
     [root] = set(changed.values())
-    given: dict[str, list[str]] = {}
+    known: dict[str, set[UUID]] = {}
     for row in await pairs.sector_ids(tx, list(changed)):
-        given.setdefault(row["sector"], []).append(row["id"])
+        known.setdefault(row["sector"], set()).add(row["pid"])
     for sector in TOLD:
-        if sector in given:
-            body = json.dumps({"ids": given[sector], "now": register.sectors.id_of(sector, root)})
+        if sector in known:
+            ids = await given_out(tx, register, sector, sorted({root} | known[sector]))
+            body = json.dumps({"ids": [ids[pid] for pid in sorted(known[sector])], "now": ids[root]})
             await tx.publish(
                 f"identity.persons.{what}",
                 aggregate=f"match/{review}",

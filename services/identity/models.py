@@ -71,6 +71,7 @@ class Link(Base, table=True):
     __table_args__ = _VAULT
     source_system: str = Field(primary_key=True, sa_type=Text)
     local_hmac: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    scope: str = Field(primary_key=True, sa_type=Text)
     local_enc: bytes = Field(sa_type=LargeBinary)
     pid: UUID = Field(foreign_key="person.pid")
     source: str = Field(sa_type=Text)
@@ -128,6 +129,7 @@ class MatchReview(Base, table=True):
     decided_by: str | None = Field(default=None, sa_type=Text)
     decided_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
     reason: str | None = Field(default=None, sa_type=Text)
+    proposed_by: str | None = Field(default=None, sa_type=Text)
 
 
 class MatchDecision(Base, table=True):

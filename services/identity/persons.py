@@ -15,6 +15,8 @@ from services.identity.matching import Candidate, Key, Refusal, checked, checked
 from services.identity.numbers import masked
 from services.identity.register import Register
 from services.identity.repository import pairs, people
+from services.identity.schemes import scope_of
+from services.identity.sector_ids import given_out
 from services.identity.shapes import (
     Identifier,
     KnownWard,
@@ -56,10 +58,12 @@ async def resolve(
     pushes: Sequence[PersonPush],
     create: bool,
     registry: bool = False,
+    organisation: str | None = None,
 ) -> list[Resolved]:
     """For each push the person's id in the sector, found by exact identifiers or made.
 
     Args:
+        organisation: on whose behalf: whose the local identifiers are.
         registry: the population registry speaks: its attributes replace what is known.
     """
     seen: set[str] = set()
@@ -69,7 +73,14 @@ async def resolve(
         seen.add(push.ref)
     checks = await checks_of(register, pushes)
     for attempt in range(1, TRIES + 1):
-        batch = Batch(register, sector, create=create, registry=registry, source=principal.client_id)
+        batch = Batch(
+            register,
+            sector,
+            create=create,
+            registry=registry,
+            source=principal.client_id,
+            scope=scope_of(principal, organisation),
+        )
         try:
             async with database.transaction(principal) as tx:
                 return await batch.run(tx, checks)
@@ -101,16 +112,14 @@ async def root_of(db: Connection, pid: UUID) -> UUID:
 async def sector_id_of(tx: Transaction, register: Register, *, sector: str, pid: UUID) -> str:
     """The one person's id in a sector, its way back kept; the eldest's where several are one person."""
     pid = await root_of(tx, pid)
-    id = register.sectors.id_of(sector, pid)
-    await people.remember_sector_ids(tx, sector, register.sectors.version(sector), [(id, pid)])
-    return id
+    return (await given_out(tx, register, sector, [pid]))[pid]
 
 
 async def sector_ids_of(tx: Transaction, register: Register, *, sector: str, pid: UUID) -> list[str]:
     """All ids by which a sector may have stored the one person: the one given out now, then those that were
-    given out for entries decided to be the same person."""
+    given out for entries decided to be the same person, and in other key versions that are understood."""
     id = await sector_id_of(tx, register, sector=sector, pid=pid)
-    return [id, *(other for other in await pairs.current_ids(tx, sector, pid) if other != id)]
+    return [id, *(other for other in await pairs.understood_ids(tx, sector, pid) if other != id)]
 
 
 async def wards(tx: Transaction, register: Register, *, sector: str, guardian: str) -> list[KnownWard]:
@@ -137,7 +146,8 @@ async def wards(tx: Transaction, register: Register, *, sector: str, guardian: s
 async def pids_of(
     tx: Transaction, register: Register, identifiers: Sequence[Identifier]
 ) -> list[UUID | Refusal | None]:
-    """For each identifier the person it names, what is wrong with it, or None."""
+    """For each identifier (a local one is the caller's own) whom it names, what is wrong with it, or None."""
+    assert tx.principal is not None
     day = today()
     keys: list[Key | Refusal] = []
     for identifier in identifiers:
@@ -146,15 +156,19 @@ async def pids_of(
         except Refusal as refusal:
             keys.append(refusal)
     good = [key for key in keys if isinstance(key, Key)]
-    owners = await people.pids_by_identifier(tx, [key.index for key in good if key.registered])
-    owners |= await people.pids_by_link(tx, [key.index for key in good if not key.registered])
+    owners = await people.pids_by_identifier(tx, [key.index for key in good if key.national])
+    local = [key.index for key in good if not key.national]
+    owners |= await people.pids_by_link(tx, local, scope_of(tx.principal))
     return [key if isinstance(key, Refusal) else owners.get(key.index) for key in keys]
 
 
-async def person_of(tx: Transaction, register: Register, *, identifier: Identifier, source: str) -> UUID:
+async def person_of(
+    tx: Transaction, register: Register, *, identifier: Identifier, principal: Principal
+) -> UUID:
     """The person an account is for, made when nobody has the identifier yet."""
     push = PersonPush(ref="account", identifiers=[identifier])
-    batch = Batch(register, "identity", create=True, registry=False, source=source)
+    source, scope = principal.client_id, scope_of(principal)
+    batch = Batch(register, "identity", create=True, registry=False, source=source, scope=scope)
     [answer] = await batch.run(tx, await checks_of(register, [push]))
     if answer.sector_id is None:
         message = answer.problem or "the identifier names nobody"

@@ -4,17 +4,18 @@ A clerk is shown a pair only when both sides live in the clerk's areas. A side t
 lives counts as living where the other does; a pair that says nothing is for clerks of the whole country.
 """
 
+import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
+
+from redis.exceptions import RedisError
 
 from services.identity import likeness, merging, queueing
 from services.identity.known import Known
-from services.identity.numbers import masked
-from services.identity.register import Register
-from services.identity.repository import pairs, people
-from services.identity.shapes import (
+from services.identity.match_shapes import (
     MatchDecision,
     MatchPart,
     MatchReview,
@@ -22,6 +23,12 @@ from services.identity.shapes import (
     MatchSide,
     MatchSource,
     MatchState,
+)
+from services.identity.numbers import masked
+from services.identity.register import Register
+from services.identity.repository import pairs, people
+from services.identity.shapes import (
+    MERGES,
     PlaceRef,
 )
 from services.kit.app import Kit
@@ -31,6 +38,7 @@ from services.kit.policy import Decision, Resource
 from services.kit.principals import Principal
 from services.kit.problems import Problem, conflict, not_found, unprocessable
 
+_calls: set[asyncio.Future[None]] = set()
 _NUMBER = re.compile(r"\d{15}|\d{17}[\dXx]")
 
 
@@ -57,10 +65,11 @@ async def one(tx: Transaction, kit: Kit, who: Principal, id: UUID) -> MatchRevie
 async def decide(
     tx: Transaction, kit: Kit, who: Principal, id: UUID, *, decision: MatchDecision, reason: str
 ) -> MatchReview:
-    """A clerk's word on a pair, with its reason.
+    """A clerk's word on a pair, with its reason. That they are one person another clerk has to confirm.
 
     Raises:
-        Problem: 409 when it has been decided before, or when it cannot be one person.
+        Problem: 409 when it has been decided before, when it cannot be one person, or when whoever proposed
+            it confirms it too.
     """
     await pairs.lock_partition(tx)
     row, basis = await _asked(tx, kit, who, "match.decided", id)
@@ -69,7 +78,7 @@ async def decide(
             "already_decided", f"this pair has been decided ({row['state']}); a merge can be undone"
         )
     if decision == "same":
-        return await _merge(tx, kit, who, row, reason)
+        return await _same(tx, kit, who, row, reason)
     await _note(tx, who, row, decision, reason)
     await _leaf(tx, kit.parts["register"], "match.decided", [row], basis)
     return await _seen(tx, kit, id)
@@ -97,7 +106,7 @@ async def merge(
     id = await pairs.review_of_pair(tx, facts[0].pid, facts[1].pid)
     assert id is not None
     row, _ = await _asked(tx, kit, who, "persons.merged", id)
-    return await _seen(tx, kit, id) if row["state"] == "same" else await _merge(tx, kit, who, row, reason)
+    return await _seen(tx, kit, id) if row["state"] == "same" else await _same(tx, kit, who, row, reason)
 
 
 async def unmerge(tx: Transaction, kit: Kit, who: Principal, id: UUID, *, reason: str) -> MatchReview:
@@ -113,21 +122,42 @@ async def unmerge(tx: Transaction, kit: Kit, who: Principal, id: UUID, *, reason
     await _note(tx, who, row, "different", reason)
     register: Register = kit.parts["register"]
     await merging.settle(tx, register, kit.settings, id, (row["pid"], row["other"]), "unmerged")
+    tx.after_commit(lambda: _call(kit))
     await _leaf(tx, register, "persons.unmerged", [row], basis)
     return await _seen(tx, kit, id)
 
 
-async def _merge(tx: Transaction, kit: Kit, who: Principal, row: Row, reason: str) -> MatchReview:
+async def _same(tx: Transaction, kit: Kit, who: Principal, row: Row, reason: str) -> MatchReview:
+    """Merges the two, or proposes it to another clerk."""
     register: Register = kit.parts["register"]
     basis = kit.permitted(who, "persons.merged", Resource("Identity::Match", id=f"match-reviews/{row['id']}"))
     await merging.must_fit(tx, row["pid"], row["other"])
+    if row["state"] != "proposed" and await merging.takes_two_clerks(tx, row["pid"], row["other"]):
+        await _note(tx, who, row, "proposed", reason)
+        await _leaf(tx, register, "match.decided", [row], basis)
+        return await _seen(tx, kit, row["id"])
+    if row["proposed_by"] == who.subject:
+        raise conflict("own_proposal", "you proposed it yourself; another clerk has to confirm it")
     await _note(tx, who, row, "same", reason)
     await merging.settle(tx, register, kit.settings, row["id"], (row["pid"], row["other"]), "merged")
+    tx.after_commit(lambda: _call(kit))
     await _leaf(tx, register, "persons.merged", [row], basis)
     return await _seen(tx, kit, row["id"])
 
 
-async def _note(tx: Transaction, who: Principal, row: Row, decision: MatchDecision, reason: str) -> None:
+def _call(kit: Kit) -> None:
+    """Sessions show it at once where this is heard, and when their tokens end otherwise."""
+    task = asyncio.ensure_future(_calling(kit))
+    _calls.add(task)
+    task.add_done_callback(_calls.discard)
+
+
+async def _calling(kit: Kit) -> None:
+    with suppress(RedisError, OSError):
+        await kit.redis.publish(MERGES, "")
+
+
+async def _note(tx: Transaction, who: Principal, row: Row, decision: str, reason: str) -> None:
     if _NUMBER.search(reason):
         raise unprocessable(
             "identifier_in_reason",
@@ -229,4 +259,5 @@ def _review(row: Row, sides: list[MatchSide]) -> MatchReview:
         decided_by=row["decided_by"],
         decided_at=row["decided_at"],
         reason=row["reason"],
+        proposed_by=row["proposed_by"],
     )

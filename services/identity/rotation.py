@@ -1,11 +1,12 @@
 """A sector's next key version: offered, prepared, adopted; then the one before leaves.
 
 1. `begin`: version n + 1 is offered. A job gives everybody who has an id of version n one of n + 1 as well.
-2. `prepared`: the job is done, the event `identity.sector.rekeyed` says so. Still version n is given out;
-   ids of both are understood. The domain translates what it stores (`sector_ids.renewed`).
+2. `prepared`: the job is done, the event `identity.sector.rekeyed` says so. Still version n is given out,
+   but n + 1 to whoever is new to the sector; ids of both are understood and stand in tokens. The domain
+   takes the new ids of all (`sector_ids.renewals`) and stores them (`services.kit.renewal`).
 3. `adopt`: the domain says that it stores the new ids. From now on version n + 1 is given out, in resolve,
    in translations and in tokens; ids of version n are understood for the overlap, in which the domain
-   renews what was still on its way.
+   renews what is still on its way.
 4. `retire_due`: the overlap is over, an id of version n is refused like an unknown one. Its key is kept:
    access leaves are never rewritten, and a person's own usages are found under every id ever used.
 

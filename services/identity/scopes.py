@@ -16,7 +16,14 @@ CLIENTS: Mapping[str, frozenset[str]] = {
     "agency": frozenset({"social_security:imports:write"}),
     "insurer": frozenset({"social_security:imports:write"}),
     "gate": frozenset({"transport:readings:write"}),
-    "site": frozenset({"transport:sites:write", "transport:readings:write", "notify:stream:read"}),
+    "site": frozenset(
+        {
+            "transport:sites:write",
+            "transport:readings:write",
+            "notify:stream:read",
+            "notify:webhooks:write",
+        }
+    ),
     "registry": frozenset({"identity:persons:write", "identity:registers:write", "identity:registers:read"}),
     "auditor": frozenset({"audit:read", "exchange:catalogue:read"}),
     "portal": frozenset({"exchange:usages:find"}),
@@ -28,6 +35,7 @@ _DOMAIN = frozenset(
     {
         "events:read",
         "identity:persons:resolve",
+        "identity:sector-ids:renew",
         "identity:residents:read",
         "exchange:read",
         "exchange:catalogue:read",
@@ -49,12 +57,13 @@ SERVICES: Mapping[str, frozenset[str]] = {
             "exchange:batches:push",
             "exchange:offers:read",
             "identity:sector-ids:read",
+            "identity:sector-ids:renew",
             "identity:translate",
             "identity:wards:read",
         }
     ),
     "audit": frozenset({"events:read"}),
-    "notify": frozenset({"events:read", "transport:flows:read"}),
+    "notify": frozenset({"events:read", "identity:sector-ids:renew", "transport:flows:read"}),
     "gateway": frozenset(
         {"transport:flows:read", "notify:stream:read", "exchange:catalogue:read", "audit:read"}
     ),
@@ -72,8 +81,10 @@ SERVICES: Mapping[str, frozenset[str]] = {
             "exchange:catalogue:read",
             "exchange:hiding-rights:write",
             "audit:read",
+            "audit:outcomes:write",
             "events:read",
             "events:replay",
+            "operations:read",
             "social_security:audits:run",
             "social_security:findings:read",
             "transport:sites:write",
@@ -88,7 +99,7 @@ CITIZEN: Mapping[str, frozenset[str]] = {
     "education": frozenset({"education:records:read"}),
     "social_security": frozenset({"social_security:records:read"}),
     "transport": frozenset({"transport:flows:read"}),
-    "notify": frozenset({"notify:stream:read"}),
+    "notify": frozenset({"notify:stream:read", "notify:destinations:write"}),
     "identity": frozenset({"identity:persons:read"}),
     "exchange": frozenset(
         {
@@ -102,14 +113,34 @@ CITIZEN: Mapping[str, frozenset[str]] = {
 }
 
 ROLES: Mapping[str, frozenset[str]] = {
-    "flow_staff": frozenset({"transport:flows:read", "transport:warnings:acknowledge", "notify:stream:read"}),
+    "flow_staff": frozenset(
+        {
+            "transport:flows:read",
+            "transport:warnings:acknowledge",
+            "notify:stream:read",
+            "notify:duties:take",
+            "notify:webhooks:write",
+        }
+    ),
+    "duty_lead": frozenset(
+        {
+            "transport:flows:read",
+            "transport:warnings:acknowledge",
+            "notify:stream:read",
+            "notify:duties:take",
+            "notify:rosters:write",
+            "notify:webhooks:write",
+        }
+    ),
     "auditor": frozenset(
         {"social_security:findings:read", "social_security:audits:run", "exchange:catalogue:read"}
     ),
     "exchange_staff": frozenset(
         {"exchange:agreements:write", "exchange:catalogue:read", "exchange:usage-reports:answer"}
     ),
-    "operator": frozenset({"audit:read", "events:replay"}),
+    "operator": frozenset(
+        {"audit:read", "events:replay", "operations:read", "notify:stream:read", "notify:rosters:write"}
+    ),
     "data_steward": frozenset(
         {"exchange:open-data:write", "exchange:exports:decide", "exchange:catalogue:read"}
     ),
@@ -121,6 +152,7 @@ ROLES: Mapping[str, frozenset[str]] = {
             "health:access-reviews:read",
             "health:access-reviews:decide",
             "notify:privacy:read",
+            "notify:webhooks:write",
         }
     ),
 }
@@ -156,12 +188,13 @@ ROLE_PURPOSES: Mapping[str, str] = {
     "operator": purposes.OPERATIONS,
     "identity_clerk": purposes.REGISTRATION,
     "privacy_officer": purposes.OPERATIONS,
+    "duty_lead": purposes.OPERATIONS,
     "clinician": purposes.TREATMENT,
     "data_steward": purposes.STATISTICS,
 }
 
-EVERY_STAFF = frozenset({"transport:flows:read", "exchange:catalogue:read"})
-"""What anybody may read without signing in: signing in takes nothing away."""
+EVERY_STAFF = frozenset({"transport:flows:read", "exchange:catalogue:read", "notify:destinations:write"})
+"""What anybody may read without signing in: signing in takes nothing away; and where one wants to be told."""
 
 OPENID = frozenset({"openid", "offline_access"})
 MINE = "me"
@@ -172,6 +205,7 @@ _AUDIENCES: Mapping[str, tuple[str, ...]] = {
     "exchange:offers:read": DOMAINS,
     "events:read": (*DOMAINS, "identity", "exchange", "notify", "audit"),
     "events:replay": (*DOMAINS, "identity", "exchange", "notify", "audit"),
+    "operations:read": (*DOMAINS, "identity", "exchange", "notify", "audit"),
 }
 _SMART = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(?=.)(c?r?u?d?s?)(\?\S+)?")
 

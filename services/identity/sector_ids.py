@@ -10,10 +10,10 @@ from uuid import UUID
 from services.identity.register import Register
 from services.identity.repository import people
 from services.identity.repository import sectors as table
-from services.identity.shapes import MergedId, MergedIdsPage
+from services.identity.shapes import MergedId, MergedIdsPage, Renewal, RenewalsPage
 from services.kit.database import Row, Transaction
 from services.kit.leaves import LeafBuffer
-from services.kit.problems import Fault, unprocessable
+from services.kit.problems import Fault, conflict, unprocessable
 
 
 async def translate(
@@ -24,8 +24,7 @@ async def translate(
     owners = await _owners(tx, leaves, register, source, ids)
     roots = {row["asked"]: row["root"] for row in await table.entries_of(tx, _distinct(owners))}
     pids = sorted(set(roots.values()))
-    translated = dict(zip(pids, register.sectors.ids_of(target, pids), strict=True))
-    await _remember(tx, register, target, translated)
+    translated = await given_out(tx, register, target, pids)
     await tx.leaf(
         action="sector_ids.translated",
         subjects=register.log_ids(pids),
@@ -75,27 +74,37 @@ async def everywhere(
     return found
 
 
-async def renewed(
-    tx: Transaction, leaves: LeafBuffer, register: Register, *, sector: str, ids: Sequence[str]
-) -> tuple[int, list[str | None]]:
-    """The version to come (the current one when none is ready), and each id as it is in that version.
+async def renewals(
+    tx: Transaction, register: Register, *, sector: str, after: str, limit: int
+) -> RenewalsPage:
+    """Every id of a sector as the prepared version has it, in the order of the old ones.
 
-    An id that has this version already stays what it is; None for one that nobody has, or whose time is
-    over. An entry keeps its own id, also where it was decided to be one person with another: what a domain
+    An entry keeps an id of its own, also where it was decided to be one person with another: what a domain
     stores apart stays apart, and such a decision can be taken back.
+
+    Raises:
+        Problem: 409, no version is prepared, or this process has not heard of it yet.
     """
-    key = register.sectors.offered(sector) or register.sectors.current(sector)
-    owners = await _owners(tx, leaves, register, sector, ids)
-    renewed = {pid: key.id_of(pid) for pid in _distinct(owners)}
-    await people.remember_sector_ids(tx, sector, key.version, [(id, pid) for pid, id in renewed.items()])
+    coming = register.sectors.offered(sector)
+    if coming is None:
+        raise conflict("version_not_offered", f"no version of {sector} is prepared")
+    before = register.sectors.version(sector)
+    rows = await table.ids_after(tx, sector, before, after, limit + 1)
+    shown = [(old, coming.id_of(pid), pid) for old, pid in rows[:limit]]
+    await people.remember_sector_ids(tx, sector, coming.version, [(new, pid) for _, new, pid in shown])
     await tx.leaf(
         action="sector_ids.renewed",
-        subjects=register.log_ids(renewed),
-        records=len(ids),
-        resource=f"{sector}/{key.version}",
+        subjects=register.log_ids({pid for _, _, pid in shown}),
+        records=len(shown),
+        resource=f"{sector}/{coming.version}",
         reason="identification",
     )
-    return key.version, [renewed[owners[id]] if id in owners else None for id in ids]
+    return RenewalsPage(
+        version=coming.version,
+        items=[Renewal(old=old, new=new) for old, new, _ in shown],
+        next=shown[-1][0] if len(rows) > limit else None,
+        total=None if after else await table.count_ids(tx, sector, before),
+    )
 
 
 async def merged(
@@ -105,9 +114,7 @@ async def merged(
     translation answers as one, is put together by them. A decision taken back takes its ids off the list."""
     rows = await table.merged_ids(tx, sector, after=after, limit=limit + 1)
     shown = rows[:limit]
-    roots = sorted({row["root"] for row in shown})
-    now = dict(zip(roots, register.sectors.ids_of(sector, roots), strict=True))
-    await _remember(tx, register, sector, now)
+    now = await given_out(tx, register, sector, sorted({row["root"] for row in shown}))
     await tx.leaf(
         action="sector_ids.merged",
         subjects=register.log_ids({row["pid"] for row in shown} | now.keys()),
@@ -173,6 +180,19 @@ def _distinct(owners: Mapping[str, UUID]) -> list[UUID]:
     return sorted(set(owners.values()))
 
 
-async def _remember(tx: Transaction, register: Register, sector: str, ids: Mapping[UUID, str]) -> None:
-    version = register.sectors.version(sector)
-    await people.remember_sector_ids(tx, sector, version, [(id, pid) for pid, id in ids.items()])
+async def given_out(
+    tx: Transaction, register: Register, sector: str, pids: Sequence[UUID]
+) -> dict[UUID, str]:
+    """What each of these goes by in a sector, its way back kept.
+
+    While a version comes, everybody has an id of it, and whoever has none of the current one is given that:
+    the domain is told of every old id once, and must meet no other afterwards.
+    """
+    current, coming = register.sectors.current(sector), register.sectors.offered(sector)
+    key = coming or current
+    new = {pid: key.id_of(pid) for pid in pids}
+    await people.remember_sector_ids(tx, sector, key.version, [(id, pid) for pid, id in new.items()])
+    if coming is None:
+        return new
+    had = await table.with_id(tx, sector, current.version, pids)
+    return {pid: current.id_of(pid) if pid in had else new[pid] for pid in pids}

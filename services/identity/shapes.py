@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 CITIZEN_NUMBER = "urn:huimin:id:citizen-number"
 STUDENT_NUMBER = "urn:huimin:id:student-number"
-REGISTERED_SCHEMES = frozenset({CITIZEN_NUMBER, STUDENT_NUMBER})
-"""Identifiers that name a person everywhere; any other system is a local identifier of its sender."""
 
+MERGES = "identity:merges"
+"""Where Valkey calls whoever keeps tokens that name people, when it was decided anew who is one with whom."""
 RESOLVE_LIMIT = 2000
 TRANSLATE_LIMIT = 10_000
 SECTOR_IDS_LIMIT = 1000
@@ -68,9 +68,16 @@ class PersonPush(Shape):
     """Compared in blind form and not kept."""
 
 
-class ResolveRequest(Shape):
+class PersonsRequest(Shape):
     people: Annotated[list[PersonPush], Field(max_length=RESOLVE_LIMIT)]
     create: bool = True
+
+
+class ResolveRequest(PersonsRequest):
+    """`organisation` is on whose behalf the service asks: local identifiers are that organisation's own, and
+    mean nobody of another's. Without it they are the service's own."""
+
+    organisation: Text | None = None
 
 
 class Resolved(Shape):
@@ -142,15 +149,23 @@ class SectorIdsAnswer(Shape):
     ids: list[dict[str, list[str]] | None]
 
 
-class RenewalsRequest(Shape):
-    ids: SectorIds
+class Renewal(Shape):
+    """An id of a sector, and the same entry's as the key version to come has it."""
+
+    old: str
+    new: str
 
 
-class RenewalsAnswer(Shape):
-    """The ids as they are in the key version `version`; None for one that nobody has any more."""
+class RenewalsPage(Shape):
+    """Attributes:
+    version: the one to come.
+    total: how many there are in all; said with the first page alone.
+    """
 
     version: int
-    ids: list[str | None]
+    items: list[Renewal]
+    next: str | None
+    total: int | None
 
 
 class SealRequest(Shape):
@@ -226,92 +241,6 @@ class Me(Shape):
     area: PlaceRef | None
     masked_identifiers: list[MaskedIdentifier]
     guardian_of: list[Ward]
-
-
-MatchState = Literal["open", "unsure", "same", "different"]
-MatchDecision = Literal["same", "different", "unsure"]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=1000)]
-
-
-class MatchPart(Shape):
-    """What one comparison found, and what it weighs: a bit doubles the odds, a negative one halves them."""
-
-    comparison: str
-    comparison_zh: str
-    comparison_en: str
-    level: str
-    zh: str
-    en: str
-    bits: float
-    agrees: bool
-
-
-class MatchSource(Shape):
-    """What a source of a person is known by: an identifier, its middle covered."""
-
-    system: str
-    value: str
-
-
-class MatchSide(Shape):
-    """One of the two. `person` names it in this service's own doors."""
-
-    person: str
-    name: str | None
-    birth_date: date | None
-    sex: Sex | None
-    death_date: date | None
-    area: PlaceRef | None
-    registered: bool
-    known_since: datetime
-    identifiers: list[MatchSource]
-
-
-class MatchReview(Shape):
-    """A pair that may be one person.
-
-    Attributes:
-        why: model (alike), identifiers (theirs came in one push), clerk (put together by one).
-        weight: log2 of the odds that it is one person: `prior` and the parts' bits together.
-        probability: the same as a probability.
-    """
-
-    id: UUID
-    state: MatchState
-    why: Literal["model", "identifiers", "clerk"]
-    model: str
-    weight: float
-    prior: float
-    probability: float
-    parts: list[MatchPart]
-    sides: list[MatchSide]
-    source: str
-    created_at: datetime
-    decided_by: str | None = None
-    decided_at: datetime | None = None
-    reason: str | None = None
-
-
-class MatchReviewPage(Shape):
-    items: list[MatchReview]
-    next: str | None = None
-
-
-class DecisionRequest(Shape):
-    decision: MatchDecision
-    reason: Reason
-
-
-class MergeRequest(Shape):
-    """Two people, as `MatchSide.person` names them."""
-
-    person: Annotated[str, StringConstraints(max_length=64)]
-    other: Annotated[str, StringConstraints(max_length=64)]
-    reason: Reason
-
-
-class UnmergeRequest(Shape):
-    reason: Reason
 
 
 class ClientRequest(Shape):

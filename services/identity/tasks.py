@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from services.identity import rotation
+from services.identity import linkage_runs, rotation
 from services.identity.register import Register
 from services.identity.repository import people
 from services.identity.repository import sectors as table
@@ -18,6 +18,11 @@ REKEYED_AT_ONCE = 5000
 
 def _renamed(key: SectorKey, rows: Sequence[tuple[str, UUID]]) -> list[tuple[str, UUID]]:
     return [(key.id_of(pid), pid) for _, pid in rows]
+
+
+async def link_register(job: RunningJob) -> dict[str, Any]:
+    """Looks through the whole register for doubles, and puts what it finds before the clerks."""
+    return await linkage_runs.run(job)
 
 
 async def rekey_sector(job: RunningJob) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from services.identity.register import Register
 from services.identity.repository import people, registers
 from services.identity.repository import population as table
 from services.identity.repository.population import BirthRow, DeathRow, MoveRow
+from services.identity.schemes import scope_of
 from services.identity.shapes import Accepted, PersonPush
 from services.kit.cursors import encode_cursor
 from services.kit.database import Database, Row, Transaction
@@ -47,7 +48,8 @@ async def register_births(
     ]
     checks = await persons.checks_of(register, children)
     for attempt in range(1, persons.TRIES + 1):
-        batch = Batch(register, "civil", create=True, registry=True, source=principal.client_id)
+        source, scope = principal.client_id, scope_of(principal)
+        batch = Batch(register, "civil", create=True, registry=True, source=source, scope=scope)
         try:
             async with database.transaction(principal) as tx:
                 answers = await batch.run(tx, checks)

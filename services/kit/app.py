@@ -51,6 +51,10 @@ class Kit:
     database: Database | None = None
     leaves: "leaves.LeafBuffer | None" = None
     jobs: "jobs.Jobs | None" = None
+    contribution: "operations.Contribution | None" = None
+    over: Mapping[str, str] = field(default_factory=dict)
+    beats: operations.Beats = field(default_factory=operations.Beats)
+    push_failures: operations.PushFailures = field(default_factory=operations.PushFailures)
     parts: dict[str, Any] = field(default_factory=dict)
     """What a service's own startup hook made and its doors use, by name."""
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -244,6 +248,8 @@ def service(
     startup: Sequence[Hook] = (),
     background: Sequence[Background] = (),
     counts: "operations.Counts | None" = None,
+    contribution: "operations.Contribution | None" = None,
+    over: Mapping[str, str] | None = None,
     database: bool = True,
     body_limit_bytes: int | None = None,
     request_timeout_s: float | None = None,
@@ -260,6 +266,9 @@ def service(
         startup: run once before the first request, after the database is there.
         background: run as long as the service does; one that ends with an error is started again.
         counts: how many of each thing are kept, for the start page and for checks; read by services alone.
+        contribution: what it alone can tell its operators.
+        over: what nobody needs any more of its own tables, by what it is: a statement that deletes at most $1
+            rows of it, which the service's chores run.
         streams: path prefixes whose answers go on for long and have no request timeout.
     """
     mounts = dict(mounts or {})
@@ -268,6 +277,7 @@ def service(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             kit = await _start(name, stack, database=database)
+            kit.contribution, kit.over = contribution, over or {}
             for part in (app, *mounts.values()):
                 part.state.kit = kit
             for hook in startup:
@@ -362,7 +372,7 @@ async def _start(
 
 
 def _own_background(*, database: bool, handlers: "Sequence[events.Subscription]") -> list[Background]:
-    found: list[Background] = []
+    found: list[Background] = [operations.operating]
     if database:
         found += [events.relay, jobs.poller]
     if handlers:

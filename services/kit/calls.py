@@ -18,6 +18,7 @@ from joserfc.jwk import ECKey
 
 from services.kit import telemetry
 from services.kit.client_keys import service_key
+from services.kit.clocks import Ending
 from services.kit.settings import Settings
 
 DEADLINE_S = 10.0
@@ -39,6 +40,7 @@ _CODE_OF_STATUS = {
     429: "RATE_LIMITED",
     503: "SERVICE_UNAVAILABLE",
     504: "TIMEOUT",
+    507: "SERVICE_UNAVAILABLE",
 }
 CODES = frozenset(_CODE_OF_STATUS.values()) | {"INTERNAL"}
 
@@ -101,7 +103,7 @@ class Calls:
         self.service = service
         self._clients: dict[str, httpx.AsyncClient] = {}
         self._breakers: dict[str, _Breaker] = {}
-        self._own: tuple[str, float] | None = None
+        self._own: tuple[str, Ending] | None = None
         self._own_lock = asyncio.Lock()
 
     def client(self, kind: type[C], *, token: Token = None) -> C:
@@ -187,17 +189,17 @@ class Calls:
     async def own_token(self) -> str:
         """This service's own token (client credentials with a key derived from its secret, RFC 7523)."""
         async with self._own_lock:
-            if self._own is None or self._own[1] < time.time():
+            if self._own is None or self._own[1].over:
                 self._own = await self._fetch_own_token()
             return self._own[0]
 
-    async def _fetch_own_token(self) -> tuple[str, float]:
+    async def _fetch_own_token(self) -> tuple[str, Ending]:
         form = {"grant_type": "client_credentials", **self.client_assertion()}
         response = await self._send("identity", "POST", "/oauth/token", data=form)
         if response.status_code != 200:
             raise _domain_error("identity", response)
         body = response.json()
-        return body["access_token"], time.time() + float(body["expires_in"]) - 30.0
+        return body["access_token"], Ending.after(float(body["expires_in"]) - 30.0)
 
     def client_assertion(self) -> dict[str, str]:
         """The form fields with which this service proves who it is at the token endpoint."""

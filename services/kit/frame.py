@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.kit import telemetry
+from services.kit.operations import push_failures
 from services.kit.problems import Problem, unavailable
 from services.kit.rendering import Render, problem_of, render_problem
 
@@ -71,7 +72,9 @@ class Frame:
             try:
                 await self._answer(scope, headers, receive, send_framed, answered)
             finally:
-                self._done(scope, answered[0] if answered else 499, time.perf_counter() - started)
+                status = answered[0] if answered else 499
+                self._done(scope, status, time.perf_counter() - started)
+                await push_failures.note(scope, status)
 
     async def _answer(
         self, scope: Scope, headers: Headers, receive: Receive, send: Send, answered: list[int]

@@ -4,6 +4,8 @@ Made by a service's first migration (`services.kit.migrations.kit_tables`); read
 `leaves`, `events`, `jobs` and `idempotency` of this kit alone.
 """
 
+from collections.abc import Mapping, Sequence
+
 LEAF_SQL = """
 create function append_only() returns trigger language plpgsql as $$
 begin
@@ -161,5 +163,130 @@ begin
     end if;
 end $$;
 """
+
+OPERATIONS_SQL = """
+-- When each part of each process of the service was last at work.
+create table heartbeat (
+    role text not null,
+    process text not null,
+    started_at timestamptz not null,
+    beat_at timestamptz not null,
+    primary key (role, process)
+) with (fillfactor = 50);
+
+-- Pushes that were refused or failed: by sender, door and reason, counted by the hour. Both are empty for
+-- whoever did not prove who they are.
+create table push_failure (
+    hour timestamptz not null,
+    organisation text not null,
+    client text not null,
+    door text not null,
+    status smallint not null,
+    reason text not null,
+    count bigint not null check (count > 0),
+    last_at timestamptz not null,
+    primary key (hour, organisation, client, door, status, reason)
+);
+"""
+
+READERS_SQL = """
+-- Up to where each service that takes in the log has it, as it told the door: the stream is trimmed behind
+-- the slowest, and the log kept for it.
+create table outbox_reader (
+    reader text primary key,
+    log uuid not null,
+    position bigint not null,
+    heard_at timestamptz not null default now()
+) with (fillfactor = 10);
+"""
+
+RENEWAL_SQL = """
+-- How far this service is with a key version of its sector (services.kit.renewal).
+create table renewal (
+    version integer primary key,
+    job_id uuid not null,
+    switched_at timestamptz,
+    understood_until timestamptz check (understood_until is null or switched_at is not null),
+    ended_at timestamptz
+);
+comment on column renewal.job_id is 'takes the new ids and switches to them';
+comment on column renewal.switched_at is 'since when the new ids are stored';
+comment on column renewal.understood_until is 'until when identity understands the old ones';
+
+-- What each old id becomes; nothing is in it but from an event of identity to the end of the overlap.
+create table renewed_id (
+    old_id text primary key,
+    new_id text not null
+);
+"""
+
+
+CHANGES_SQL = """
+-- Whose rows of an offered dataset changed, and what these were as far as rows are chosen by it. Transactions
+-- are in order only once all earlier ones have ended: whoever reads this stops at the first that may go on.
+create table offer_change (
+    dataset    text not null,
+    xid        xid8 not null default pg_current_xact_id(),
+    seq        bigint generated always as identity,
+    sector_id  text not null,
+    was        jsonb,
+    primary key (dataset, xid, seq)
+);
+"""
+
+
+def changes_sql(
+    dataset: str, table: str, *, person: str, said: Mapping[str, str], shown: Sequence[str], when: str
+) -> str:
+    """Has every statement on a table note whose rows of a dataset it changed.
+
+    Args:
+        person, when: the column of the person, and which rows belong to the dataset.
+        said: by item that rows are chosen by, the column it is.
+        shown: columns that the dataset is made of; a change of others is none.
+    """
+    was = ", ".join(f"'{item}', {column}" for item, column in said.items())
+    columns, name = ", ".join(shown), f"{table}_changes_{dataset}"
+    gone = f"select '{dataset}', {person}, jsonb_agg(distinct jsonb_build_object({was})) from"
+    added = f"select distinct '{dataset}', {person} from"
+    less = f"(select {columns} from gone except all select {columns} from added) as r where {when}"
+    more = f"(select {columns} from added except all select {columns} from gone) as r where {when}"
+    return f"""
+create function {name}() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'INSERT' then
+        insert into offer_change (dataset, sector_id) {added} added where {when};
+    elsif tg_op = 'DELETE' then
+        insert into offer_change (dataset, sector_id, was) {gone} gone where {when} group by {person};
+    else
+        insert into offer_change (dataset, sector_id, was) {gone} {less} group by {person};
+        insert into offer_change (dataset, sector_id) {added} {more};
+    end if;
+    return null;
+end $$;
+create trigger {name}_added after insert on {table} referencing new table as added
+    for each statement execute function {name}();
+create trigger {name}_gone after delete on {table} referencing old table as gone
+    for each statement execute function {name}();
+create trigger {name}_changed after update on {table} referencing old table as gone new table as added
+    for each statement execute function {name}();
+insert into offer_change (dataset, sector_id) {added} {table} where {when};
+"""
+
+
+def renewable_sql(table: str, column: str) -> str:
+    """Declares that a column holds sector ids. Its trigger is awake from a switch to the overlap's end:
+    whoever still brings an old id has it renewed."""
+    return f"""
+create function renew_{table}_{column}() returns trigger language plpgsql as $$
+begin
+    new.{column} := coalesce((select r.new_id from renewed_id r where r.old_id = new.{column}), new.{column});
+    return new;
+end $$;
+create trigger renew_{column} before insert or update of {column} on {table}
+    for each row when (new.{column} is not null) execute function renew_{table}_{column}();
+alter table {table} disable trigger renew_{column};
+"""
+
 
 KIT_TABLES_SQL = LEAF_SQL + EVENTS_SQL + JOB_SQL + IDEMPOTENCY_SQL + RIGHTS_SQL

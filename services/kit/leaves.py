@@ -62,7 +62,11 @@ class About(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One access, as it will stand in the log."""
+    """One access, as it will stand in the log.
+
+    Attributes:
+        trace: of the request it was part of (W3C trace context), by which its steps belong together.
+    """
 
     at: datetime
     service: str
@@ -83,6 +87,7 @@ class Leaf:
     relation: str | None = None
     hidden: str | None = None
     outcome: Outcome = "permitted"
+    trace: str | None = None
 
     def body(self) -> bytes:
         """The leaf's RFC 8785 form; what is not known is left out.
@@ -121,7 +126,7 @@ def leaf_of(acting: Acting, *, action: str, **about: Unpack[About]) -> Leaf:
 
 
 def _leaf(service: str, principal: "Principal | None", action: str, about: About) -> Leaf:
-    said: dict[str, Any] = dict(about)
+    said: dict[str, Any] = {**about, "trace": telemetry.trace_id()}
     if principal is None:
         return Leaf(at=datetime.now(UTC), service=service, action=action, client=f"service:{service}", **said)
     said["purpose"] = said.get("purpose") or principal.purpose

@@ -1,5 +1,6 @@
 """Alembic's steps of each service, run as the service's own role in its own schema."""
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.kit.database import role_of, service_url
-from services.kit.kit_tables import KIT_TABLES_SQL, MEMBER_RIGHTS_SQL
+from services.kit.kit_tables import (
+    CHANGES_SQL,
+    KIT_TABLES_SQL,
+    MEMBER_RIGHTS_SQL,
+    OPERATIONS_SQL,
+    READERS_SQL,
+    RENEWAL_SQL,
+    changes_sql,
+    renewable_sql,
+)
 from services.kit.settings import Settings
 
 
@@ -29,6 +39,47 @@ def kit_tables() -> None:
 def let_audit_read_members() -> None:
     """Lets services/audit find the bulk reads a person was in (`leaf_member`), in each service's `0002`."""
     run_script(MEMBER_RIGHTS_SQL)
+
+
+def operations_tables() -> None:
+    """Makes the tables behind a service's operations door: `heartbeat`, `push_failure`."""
+    run_script(OPERATIONS_SQL)
+
+
+def reader_table() -> None:
+    """Makes the table of who reads the service's log, and how far each is: `outbox_reader`."""
+    run_script(READERS_SQL)
+
+
+def change_log() -> None:
+    """Makes the table of whose rows of offered datasets changed, in which order: `offer_change`."""
+    run_script(CHANGES_SQL)
+
+
+def changes_of(
+    dataset: str,
+    table: str,
+    *,
+    person: str,
+    said: Mapping[str, str],
+    shown: Sequence[str],
+    when: str = "true",
+) -> None:
+    """Declares that a dataset is made of a table's rows (kit_tables.changes_sql says of what)."""
+    run_script(changes_sql(dataset, table, person=person, said=said, shown=shown, when=when))
+
+
+def renewal_tables() -> None:
+    """Makes what a service needs to follow its sector's key: `renewal`, `renewed_id`."""
+    run_script(RENEWAL_SQL)
+
+
+def renewable(table: str, column: str) -> None:
+    """Declares that a column holds ids of the service's sector, to be renewed with the sector's key.
+
+    To be called for every such column, in the order in which pushes write to the tables.
+    """
+    run_script(renewable_sql(table, column))
 
 
 def run_script(sql: str) -> None:

@@ -13,7 +13,7 @@ from services.kit import row_filters
 from services.kit.database import Connection
 from services.kit.policy import Resource
 from services.kit.principals import Principal
-from services.kit.problems import Fault, bad_request, not_found
+from services.kit.problems import Fault, bad_request, forbidden, not_found
 
 FRESHNESS_KEPT_S = 10.0
 SHARING = frozenset({"unconditional", "conditional", "none"})
@@ -164,6 +164,9 @@ def _offer(offers: Mapping[str, Offer], dataset: str) -> Offer:
     offer = offers.get(dataset)
     if offer is None:
         raise not_found(f"no dataset {dataset} is offered here")
+    if offer.sharing == "none":
+        # The exchange may not have heard of it yet.
+        raise forbidden(f"{dataset} is not shared: {offer.legal_basis}", code="not_shared")
     return offer
 
 

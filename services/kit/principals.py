@@ -18,6 +18,7 @@ from joserfc.jwk import KeySet, OctKey
 
 from services.kit import telemetry
 from services.kit.areas import area_prefix
+from services.kit.disk import check_room
 from services.kit.problems import Problem, forbidden, unauthenticated
 
 Kind = Literal["organisation", "person", "staff", "service", "anonymous"]
@@ -156,16 +157,15 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Principal:
         """Raises Problem 401 unless the token is genuine, current and meant for this service."""
-        now = time.time()
         cached = self._known.get(token)
-        if cached and now < min(cached[0], cached[1].expires_at + LEEWAY_S):
+        if cached and time.monotonic() < cached[0] and time.time() < cached[1].expires_at + LEEWAY_S:
             return cached[1]
         try:
             principal = self._principal_of(await self._claims(token), token)
         except Problem as refused:
             telemetry.logger(self._audience).warning("token refused", extra={"reason": refused.detail})
             raise
-        self._known[token] = (now + CACHED_S, principal)
+        self._known[token] = (time.monotonic() + CACHED_S, principal)
         if len(self._known) > CACHED_TOKENS:
             self._known.popitem(last=False)
         return principal
@@ -236,6 +236,9 @@ async def current_principal(connection: HTTPConnection) -> Principal:
     if found is None:
         verifier: TokenVerifier = connection.app.state.kit.tokens
         found = await verifier.principal(connection.headers.get("authorization"))
+        if found.kind == "organisation":
+            scope = connection.scope
+            check_room(connection.app.state.kit.settings, scope["method"], scope["path"])
         connection.state.principal = found
     assert isinstance(found, Principal)
     return found

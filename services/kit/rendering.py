@@ -1,5 +1,6 @@
 """From whatever was raised to the answer: one place that knows every kind of error a door can end in."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 
 from services.kit import telemetry
 from services.kit.calls import DomainError
+from services.kit.disk import storage_full
 from services.kit.problems import Fault, Problem, unavailable
 
 Render = Callable[[Problem], Response]
@@ -47,6 +49,12 @@ def problem_of(error: Exception) -> Problem:
             return _problem_of_http(error)
         case DomainError():
             return _problem_of_domain(error)
+        case asyncpg.DiskFullError():
+            telemetry.logger("kit").error("the database's disk is full", extra={"error": repr(error)})
+            return storage_full()
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            telemetry.logger("kit").error("the disk is full", extra={"error": repr(error)})
+            return storage_full()
         case asyncpg.DataError():
             # The database's own words may repeat the value, which may be personal.
             return Problem(422, "unstorable_value", f"a value cannot be stored: {type(error).__name__}")
@@ -63,8 +71,10 @@ def problem_of(error: Exception) -> Problem:
 def install_handlers(app: FastAPI, render: Render) -> None:
     """Every exception of the app goes through `problem_of` and leaves in this form."""
 
-    async def handle(_request: Request, error: Exception) -> Response:
-        return render(problem_of(error))
+    async def handle(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        request.state.problem = problem.code
+        return render(problem)
 
     handled: tuple[Any, ...] = (
         Problem,

@@ -53,6 +53,13 @@ class Settings(BaseSettings):
     pool_max_connections: int = 8
     statement_timeout_ms: int = 30_000
 
+    disk_path: Path | None = None
+    """A folder on the database's disk, where that is this machine's."""
+    disk_reserve_mb: int = Field(default=256, ge=0)
+    """With less room than this, pushes are refused; reads and what was accepted go on."""
+    backup: str = ""
+    """Where backups go: a folder; `backup` in the home without it; `off` for none (services/stack)."""
+
     secret: SecretStr | None = None
     service_secret: SecretStr | None = None
 
@@ -63,6 +70,16 @@ class Settings(BaseSettings):
     """How long a health record that was opened in an emergency stays open."""
     emergency_review_hours: float = Field(default=72.0, gt=0, le=720)
     """Within which the privacy officer says whether it was justified."""
+
+    escalation_pace: float = Field(default=1.0, gt=0, le=1000)
+    """How many times as fast as its rules say an unacknowledged warning climbs; the demo's is quick."""
+
+    webhook_allow: tuple[str, ...] = ()
+    """Receivers of notifications that are no public addresses, or have no TLS: `host:port`, or networks."""
+    smtp_url: SecretStr | None = None
+    """`smtp://user:password@host:587` (STARTTLS) or `smtps://…:465`; without it nobody is told by e-mail."""
+    mail_from: str = "huimin@localhost.localdomain"
+    """Who the e-mails are from; and whom a push service may write to about ours."""
 
     no_auth: bool = False
     demo: bool = False

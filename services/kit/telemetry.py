@@ -33,6 +33,7 @@ _CITIZEN_NUMBER = re.compile(
     r")(?!\d)"
 )
 _MASKED = "[citizen-number]"
+_SECTOR_ID = re.compile(r"\bh\d+_[A-Z2-7]{26}\b")
 # PostgreSQL's DETAIL repeats rows and keys: names, birth dates, whatever stood there.
 _DETAIL = re.compile(r"^([\s|]*)DETAIL:  .*?(?=^[\s|]*HINT:|\n\n|\Z)", re.MULTILINE | re.DOTALL)
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -50,13 +51,28 @@ requests_seconds = Histogram(
 outbox_waiting = Gauge("huimin_outbox_waiting", "Events committed and not yet on the stream", ["service"])
 outbox_oldest_seconds = Gauge("huimin_outbox_oldest_seconds", "Age of the oldest of them", ["service"])
 events_sent = Counter("huimin_events_sent", "Events put on the stream", ["service"])
+events_behind = Gauge(
+    "huimin_events_behind", "Events a reader of the log has not told to have taken in", ["service", "reader"]
+)
 events_applied = Counter("huimin_events_applied", "Events whose effect is committed", ["service", "source"])
 events_fetched = Counter(
     "huimin_events_fetched", "Events fetched from their source because the stream had lost them", ["service"]
 )
 dead_letters = Gauge("huimin_dead_letters", "Events that wait for a person", ["service"])
 parked_events = Gauge("huimin_parked_events", "Events that failed and will be tried again", ["service"])
+facts_unattended = Counter(
+    "huimin_facts_unattended", "Facts to be acknowledged that met nobody on duty", ["service"]
+)
 jobs_by_state = Gauge("huimin_jobs", "Jobs by state", ["service", "state"])
+deliveries = Counter(
+    "huimin_deliveries", "Attempts to tell somebody outside, by what came of them", ["channel", "outcome"]
+)
+delivery_seconds = Histogram(
+    "huimin_delivery_seconds",
+    "Time from a fact's being raised to its delivery",
+    ["channel"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+)
 leaves_waiting = Gauge("huimin_leaves_waiting", "Access leaves of reads not yet committed", ["service"])
 leaves_written = Counter("huimin_leaves_written", "Access leaves committed", ["service"])
 
@@ -87,6 +103,11 @@ def mask(text: str) -> str:
     if "DETAIL:  " in text:
         text = _DETAIL.sub(r"\1DETAIL:  [left out]\n", text).rstrip("\n")
     return _CITIZEN_NUMBER.sub(_MASKED, text)
+
+
+def without_people(text: str) -> str:
+    """`mask`, and without sector ids: for those who run the suite and need to know nobody in it."""
+    return _SECTOR_ID.sub("[sector-id]", mask(text))
 
 
 def holds_citizen_number(text: str) -> bool:

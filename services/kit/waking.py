@@ -15,6 +15,11 @@ def wake(name: str) -> None:
         waker.set()
 
 
+def wakes_here(name: str) -> bool:
+    """Whether the task of that name runs in this process."""
+    return name in _wakers
+
+
 @contextmanager
 def woken(name: str) -> Iterator[asyncio.Event]:
     """What the task waits on between its rounds."""

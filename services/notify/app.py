@@ -8,15 +8,28 @@ from starlette.responses import StreamingResponse
 from services.kit.app import KitDep, Read, Router, service
 from services.kit.areas import area_prefix
 from services.kit.database import Connection
-from services.kit.events import on
+from services.kit.events import on_many
 from services.kit.principals import Principal, allowed
 from services.kit.problems import Fault, Problem
-from services.notify import messages, repository, streams
+from services.kit.renewal import RENEWS
+from services.notify import (
+    deliveries,
+    destination_doors,
+    dispatcher,
+    duty_doors,
+    escalation,
+    messages,
+    repository,
+    retention,
+    streams,
+    taking,
+)
+from services.notify.repository import escalations, notifications
 from services.notify.shapes import Events, Topic
 
 router = Router(prefix="/notify")
 
-Reads = Annotated[Principal, allowed("notify:stream:read", "notify:privacy:read")]
+Reads = Annotated[Principal, allowed(*duty_doors.READS)]
 Position = Annotated[int, Query(ge=0, le=2**63 - 1)]
 
 
@@ -35,8 +48,10 @@ async def list_events(
 
 
 @router.get("/topics/{topic}")
-async def get_topic(read: Read, who: Reads, topic: Annotated[str, Path(max_length=100)]) -> Topic:
-    return await messages.topic_head(read, topic)
+async def get_topic(
+    read: Read, kit: KitDep, who: Reads, topic: Annotated[str, Path(max_length=100)]
+) -> Topic:
+    return await messages.topic_head(read, messages.audience(kit, who, topic), topic)
 
 
 @router.get("/stream", response_class=StreamingResponse)
@@ -66,16 +81,23 @@ def _position(last_event_id: str) -> int:
 
 
 async def counts(db: Connection) -> dict[str, int]:
-    return {"messages": await repository.count(db)}
+    return {
+        "messages": await repository.count(db),
+        "notifications": await notifications.count(db),
+        **dict(await escalations.counts(db)),
+    }
 
 
 app = service(
     "notify",
     title="Huimin notify",
     description="Who is told what, live and with replay. 实时通知。",
-    routers=[router],
-    handlers=[on(start, messages.take) for start in messages.TOPICS],
-    background=[streams.announcements],
+    routers=[router, destination_doors.router, duty_doors.router],
+    handlers=[*(on_many(start, taking.take) for start in (*messages.TOPICS, *messages.NAMED)), RENEWS],
+    startup=[dispatcher.check_settings],
+    background=[streams.announcements, dispatcher.dispatch, escalation.climbing],
     streams=["/notify/stream"],
     counts=counts,
+    contribution=deliveries.for_operators,
+    over=retention.statements(),
 )

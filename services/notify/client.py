@@ -2,19 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from typing import ClassVar
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from typing import ClassVar, TypeVar
 
-from services.kit.calls import DomainError, ServiceClient
+from services.kit.calls import DomainError
+from services.notify.destination_client import DestinationClient
+from services.notify.duty_client import DutyClient
 from services.notify.shapes import Events, Message, Topic
 from services.notify.wakeups import wakeups
 
+T = TypeVar("T")
 PAGE = 100
 PATIENCE_S = 30.0
 AGAIN_S = 0.5
 
 
-class NotifyClient(ServiceClient):
+class NotifyClient(DutyClient, DestinationClient):
     """Messages by topic, read by page or followed live."""
 
     service: ClassVar[str] = "notify"
@@ -30,9 +34,9 @@ class NotifyClient(ServiceClient):
         )
         return Events.model_validate(found)
 
-    async def head(self, topic: str) -> int:
-        """The number to follow a topic from, from now on."""
-        return Topic.model_validate(await self.get(f"/notify/topics/{topic}")).head
+    async def topic(self, topic: str) -> Topic:
+        """The number to follow a topic from, from now on, and what calls when there is something new."""
+        return Topic.model_validate(await self.get(f"/notify/topics/{topic}"))
 
     async def stream(
         self, topic: str, *, area: str | None = None, after: int | None = None
@@ -46,23 +50,25 @@ class NotifyClient(ServiceClient):
             DomainError: the service refuses, as when the token's session has ended, or is away for long.
         """
         async with wakeups(self.calls.settings.redis_url) as calls:
-            position = after if after is not None else await self.head(topic)
+            asked = await _patiently(partial(self.topic, topic))
+            position = after if after is not None else asked.head
             while True:
-                heard = calls.heard(topic)
-                page = await self._patiently(topic, area, position)
+                call = calls.next_call(asked.channel)
+                page = await _patiently(partial(self.events, topic, area=area, after=position))
                 for message in page.items:
                     yield message
                 position = page.next
                 if not page.more:
-                    await calls.wait(topic, heard)
+                    await calls.wait(call)
 
-    async def _patiently(self, topic: str, area: str | None, position: int) -> Events:
-        """A page, also across a restart of the service: who listens is not sent away for that."""
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                return await self.events(topic, area=area, after=position)
-            except DomainError as error:
-                if error.code not in {"SERVICE_UNAVAILABLE", "TIMEOUT"} or time.monotonic() > until:
-                    raise
-                await asyncio.sleep(AGAIN_S)
+
+async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """What is read, also across a restart of the service: who listens is not sent away for that."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await read()
+        except DomainError as error:
+            if error.code not in {"SERVICE_UNAVAILABLE", "TIMEOUT"} or time.monotonic() > until:
+                raise
+            await asyncio.sleep(AGAIN_S)

@@ -9,6 +9,8 @@ from strawberry.types import Info
 
 from services.kit.graphql import Page, client_of, coded, first_of, page
 from services.notify.client import NotifyClient
+from services.notify.destination_graphql import DestinationMutation, DestinationQuery
+from services.notify.duty_graphql import DutyMutation, DutyQuery, DutySubscription
 from services.notify.shapes import Message
 
 
@@ -22,7 +24,7 @@ class Notice:
 
 
 @strawberry.type
-class Query:
+class Query(DutyQuery, DestinationQuery):
     @strawberry.field(
         description="What one was told, the oldest first: topic inbox is the person's own, privacy that of "
         "the privacy officers of one's organisation. 通知。"
@@ -30,7 +32,9 @@ class Query:
     async def notices(
         self,
         info: Info[Any, Any],
-        topic: Annotated[str, strawberry.argument(description="inbox or privacy. 主题。")] = "inbox",
+        topic: Annotated[
+            str, strawberry.argument(description="inbox, privacy, or unacknowledged. 主题。")
+        ] = "inbox",
         first: Annotated[int, strawberry.argument(description="How many, 1 to 100. 条数。")] = 20,
         after: Annotated[
             str | None, strawberry.argument(description="endCursor of the page before. 上一页游标。")
@@ -41,6 +45,16 @@ class Query:
         client = await client_of(info, NotifyClient)
         found = await client.events(topic, after=int(after or 0), limit=first_of(first))
         return page([_notice(item) for item in found.items], str(found.next) if found.more else None)
+
+
+@strawberry.type
+class Mutation(DutyMutation, DestinationMutation):
+    pass
+
+
+@strawberry.type
+class Subscription(DutySubscription):
+    pass
 
 
 def _notice(message: Message) -> Notice:

@@ -1,26 +1,32 @@
 """Messages by topic: taken in from the services' events, once each, and read in their order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from services.kit.app import Kit
 from services.kit.areas import area_prefix
 from services.kit.database import Connection, Transaction
-from services.kit.events import Event
 from services.kit.policy import Resource
-from services.kit.principals import Principal, unseal
+from services.kit.principals import Principal
 from services.kit.problems import Fault, Problem
-from services.kit.settings import Settings
 from services.kit.waking import wake
 from services.notify import repository
+from services.notify.recipients import recipients_of
+from services.notify.repository.messages import NewMessage
 from services.notify.shapes import Events, Message, Topic
 
 INBOX = "inbox"
 """What one person is told, who alone may read it."""
 PRIVACY = "privacy"
 """What the privacy officers of an organisation are told."""
+UNACKNOWLEDGED = "unacknowledged"
+"""Facts that nobody acknowledged, or that nobody was there for: for whoever keeps rosters, and operators."""
 TOPICS = {"transport.warning.": "crowd-warnings", "health.emergency_access.": PRIVACY}
 """Which events become messages of which topic, by the beginning of their type."""
-KNOWN_TOPICS = (*TOPICS.values(), INBOX)
+NAMED = ("health.treatment.",)
+"""Which events are for those alone whom they name."""
+KNOWN_TOPICS = (*TOPICS.values(), INBOX, UNACKNOWLEDGED)
 FRESH = "notify announcements"
 PAGE = 500
 
@@ -33,29 +39,16 @@ class Audience:
     organisation: str | None = None
     recipients: tuple[str, ...] | None = None
 
+    def channel(self, topic: str) -> str:
+        """What is called when there is something new for this audience; names nobody."""
+        return channel(topic, self.recipients[0] if self.recipients else None, self.organisation)
 
-async def take(tx: Transaction, event: Event) -> None:
-    """The event's message, in the commit that notes the event as taken."""
-    topic = next(topic for start, topic in TOPICS.items() if event.type.startswith(start))
-    data = {"type": event.type, **event.data}
-    sealed = data.pop("recipient", None)
-    organisation = data["organisation"] if topic == PRIVACY else None
-    told: list[tuple[str, str | None, str | None]] = [(topic, organisation, None)]
-    if sealed is not None:
-        key = Settings().secret_for("notify", "seal")
-        told.append((INBOX, None, unseal(sealed, key)))
-    for name, organisation, recipient in told:
-        await repository.insert_message(
-            tx,
-            topic=name,
-            area=event.area,
-            time=event.time,
-            event_id=event.id,
-            data=data,
-            recipient=recipient,
-            organisation=organisation,
-        )
-    tx.after_commit(lambda: wake(FRESH))
+
+async def add(tx: Transaction, rows: Sequence[NewMessage]) -> None:
+    """New messages, each once; whoever follows them is called after the commit."""
+    if rows:
+        await repository.insert_messages(tx, rows)
+        tx.after_commit(lambda: wake(FRESH))
 
 
 def audience(kit: Kit, who: Principal, topic: str) -> Audience:
@@ -66,8 +59,7 @@ def audience(kit: Kit, who: Principal, topic: str) -> Audience:
     """
     check_topic(topic)
     if topic == INBOX:
-        kit.permitted(who, "inbox.read", Resource("Notify::Inbox", id=topic, owner=who.sector_id))
-        return Audience(recipients=who.sector_ids)
+        return own_inbox(kit, who)
     if topic == PRIVACY:
         kit.permitted(
             who,
@@ -75,8 +67,23 @@ def audience(kit: Kit, who: Principal, topic: str) -> Audience:
             Resource("Notify::Message", id=topic, organisation=who.organisation, special=True),
         )
         return Audience(organisation=who.organisation)
-    kit.permitted(who, "stream.read", Resource("Notify::Message", id=topic))
+    action = "escalations.read" if topic == UNACKNOWLEDGED else "stream.read"
+    kit.permitted(who, action, Resource("Notify::Message", id=topic))
     return Audience()
+
+
+def own_inbox(kit: Kit, who: Principal) -> Audience:
+    """Raises Problem 403 for a caller who is nobody that could be told."""
+    # Staff are known by their account, and ask for nothing but what is under it.
+    mine = ("self",) if who.kind == "staff" else ()
+    kit.permitted(who, "inbox.read", Resource("Notify::Inbox", id=INBOX, owner=who.sector_id), relations=mine)
+    return Audience(recipients=recipients_of(who))
+
+
+def channel(topic: str, recipient: str | None, organisation: str | None) -> str:
+    """The broker's name for those who follow a topic, or their part of it: no id stands in it."""
+    whose = recipient or organisation
+    return topic if whose is None else f"{topic}:{sha256(whose.encode()).hexdigest()[:32]}"
 
 
 def check_topic(topic: str) -> None:
@@ -87,9 +94,8 @@ def check_topic(topic: str) -> None:
         raise Problem(400, "unknown_topic", message, faults=[Fault(message, field="topic")])
 
 
-async def topic_head(db: Connection, topic: str) -> Topic:
-    check_topic(topic)
-    return Topic(topic=topic, head=await repository.head(db))
+async def topic_head(db: Connection, audience: Audience, topic: str) -> Topic:
+    return Topic(topic=topic, head=await repository.head(db), channel=audience.channel(topic))
 
 
 async def page(

@@ -1,11 +1,14 @@
 """Live streams: server-sent events with replay (WHATWG HTML, section 9.2).
 
 There is no queue between the messages and a subscriber: each reads on from its own number as fast as it takes
-in, so a slow one costs one page of memory and nobody waits for it.
+in, so a slow one costs one page of memory and nobody waits for it. Those who stand at the same number and may
+read the same read one page together.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 import orjson
 from redis.exceptions import RedisError
@@ -27,7 +30,7 @@ TOLD_WITHIN_S = 30.0
 
 async def event_stream(
     kit: Kit, audience: Audience, *, who: Principal, topic: str, area: str | None, after: int | None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Frames from a number on, or from now; ends when the token does."""
     async with wakeups(kit.settings.redis_url) as calls:
         position = after if after is not None else await _head(kit)
@@ -35,21 +38,53 @@ async def event_stream(
         yield f"retry: {RETRY_MS}\nid: {position}\n\n".encode()
         spoke = time.monotonic()
         while (left := who.expires_at - time.time()) > 0:
-            heard = calls.heard(topic)
-            async with kit.db.read() as connection:
-                page = await messages.page(
-                    connection, audience, topic=topic, area=area, after=position, limit=PAGE
-                )
+            call = calls.next_call(audience.channel(topic))
+            page = await _together(kit, audience, topic, area, position, call)
             position = page.next
-            if page.items:
-                yield b"".join(_frame(message) for message in page.items)
+            if page.frames:
+                yield page.frames
                 spoke = time.monotonic()
             elif time.monotonic() - spoke >= HEARTBEAT_S:
                 yield f": still here\nid: {position}\n\n".encode()
                 spoke = time.monotonic()
             if not page.more:
-                await calls.wait(topic, heard, at_most_s=min(left, HEARTBEAT_S))
+                await calls.wait(call, at_most_s=min(left, HEARTBEAT_S))
         yield b'event: closed\ndata: {"reason":"token_expired"}\n\n'
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Messages as they are sent, and where to go on."""
+
+    frames: bytes
+    next: int
+    more: bool
+
+
+_reading: dict[tuple[object, ...], "asyncio.Task[_Page]"] = {}
+"""Pages that are being read, by all that decides what stands in them."""
+
+
+async def _together(
+    kit: Kit, audience: Audience, topic: str, area: str | None, after: int, call: asyncio.Event
+) -> _Page:
+    """The page, read once for all who ask for the same at the same time.
+
+    The call that each waits for next belongs to what they ask: whoever was called since must not be given
+    what was read before.
+    """
+    key = (kit.db, audience, topic, area, after, call)
+    reading = _reading.get(key)
+    if reading is None:
+        reading = _reading[key] = asyncio.create_task(_read(kit, audience, topic, area, after))
+        reading.add_done_callback(lambda _: _reading.pop(key))
+    return await asyncio.shield(reading)
+
+
+async def _read(kit: Kit, audience: Audience, topic: str, area: str | None, after: int) -> _Page:
+    async with kit.db.read() as connection:
+        page = await messages.page(connection, audience, topic=topic, area=area, after=after, limit=PAGE)
+    return _Page(b"".join(map(_frame, page.items)), page.next, page.more)
 
 
 async def _head(kit: Kit) -> int:
@@ -63,17 +98,21 @@ def _frame(message: Message) -> bytes:
 
 
 async def announcements(kit: Kit) -> None:
-    """Calls out after each commit of new messages, for as long as the service runs."""
+    """After each commit of new messages calls those whom they are for, for as long as the service runs."""
     with woken(messages.FRESH) as fresh:
+        called = await _head(kit)
         while True:
             await fresh.wait()
             fresh.clear()
-            seq = await _head(kit)
-            for topic in messages.KNOWN_TOPICS:
-                try:
-                    await announce(kit.redis, topic, seq)
-                except (RedisError, OSError) as error:
-                    telemetry.logger(kit.name).warning(
-                        "the broker does not take calls, subscribers look by themselves",
-                        extra={"error": repr(error)},
-                    )
+            async with kit.db.read() as connection:
+                seq = await repository.head(connection)
+                rows = await repository.whom(connection, called)
+            channels = {messages.channel(row["topic"], row["recipient"], row["organisation"]) for row in rows}
+            called = seq
+            try:
+                await announce(kit.redis, channels, seq)
+            except (RedisError, OSError) as error:
+                telemetry.logger(kit.name).warning(
+                    "the broker does not take calls, subscribers look by themselves",
+                    extra={"error": repr(error)},
+                )

@@ -1,18 +1,19 @@
-"""Who waits for a topic is woken through Valkey: one connection a process, whatever the number of waiters.
+"""Who waits for a topic, or for their part of one, is woken through Valkey: one connection a process,
+whatever the number of waiters.
 
 A wake-up says only that there is something new; what it is, everybody reads by number. So nothing is lost
 when the broker is: waiters then look by themselves, once a second.
 """
 
 import asyncio
-from collections import Counter
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import redis.asyncio as redis_client
 from redis.exceptions import RedisError
 
 from services.kit import telemetry
-from services.kit.waking import stopped
+from services.kit.waking import stopped, wait
 
 CHANNEL = "notify:"
 LOOK_AFTER_S = 10.0
@@ -21,9 +22,12 @@ LOOK_AFTER_UNHEARD_S = 1.0
 AGAIN_S = 1.0
 
 
-async def announce(broker: "redis_client.Redis", topic: str, seq: int) -> None:
-    """Tells every process that the topic has something new. Raises RedisError when nobody can be told."""
-    await broker.publish(CHANNEL + topic, seq)
+async def announce(broker: "redis_client.Redis", channels: Iterable[str], seq: int) -> None:
+    """Tells every process that these have something new. Raises RedisError when nobody can be told."""
+    pipeline = broker.pipeline(transaction=False)
+    for channel in channels:
+        pipeline.publish(CHANNEL + channel, seq)
+    await pipeline.execute()
 
 
 class Wakeups:
@@ -31,8 +35,8 @@ class Wakeups:
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
-        self._calls: Counter[str] = Counter()
-        self._changed = asyncio.Condition()
+        # Kept by those who wait: what nobody follows is forgotten.
+        self._next: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._listening = False
         self._task: asyncio.Task[None] | None = None
         self._waiters = 0
@@ -52,18 +56,14 @@ class Wakeups:
             task.add_done_callback(_ending.discard)
             await stopped(task)
 
-    def heard(self, topic: str) -> int:
-        """How often the topic has called so far; to be read before looking, and given to `wait`."""
-        return self._calls.setdefault(topic, 0)
+    def next_call(self, channel: str) -> asyncio.Event:
+        """The channel's next call; to be taken before looking, and given to `wait`."""
+        return self._next.setdefault(channel, asyncio.Event())
 
-    async def wait(self, topic: str, heard: int, *, at_most_s: float = LOOK_AFTER_S) -> None:
-        """Returns when the topic has called since `heard`, or when it is time to look anyway."""
+    async def wait(self, call: asyncio.Event, *, at_most_s: float = LOOK_AFTER_S) -> None:
+        """Returns when the call has come, or when it is time to look anyway."""
         limit = min(at_most_s, LOOK_AFTER_S if self._listening else LOOK_AFTER_UNHEARD_S)
-        try:
-            async with asyncio.timeout(max(limit, 0.0)), self._changed:
-                await self._changed.wait_for(lambda: self._calls[topic] != heard)
-        except TimeoutError:
-            return
+        await wait(call, max(limit, 0.0))
 
     async def _listen(self) -> None:
         while True:
@@ -86,14 +86,17 @@ class Wakeups:
         if said["type"] == "psubscribe":
             # What was called before we listened has to be looked for: wake everybody once.
             self._listening = True
-            for topic in list(self._calls):
-                self._calls[topic] += 1
+            for channel in list(self._next):
+                self._call(channel)
         elif said["type"] == "pmessage":
-            channel = said["channel"]
-            assert isinstance(channel, bytes)
-            self._calls[channel.decode().removeprefix(CHANNEL)] += 1
-        async with self._changed:
-            self._changed.notify_all()
+            name = said["channel"]
+            assert isinstance(name, bytes)
+            self._call(name.decode().removeprefix(CHANNEL))
+
+    def _call(self, channel: str) -> None:
+        call = self._next.pop(channel, None)
+        if call is not None:
+            call.set()
 
 
 _ending: set[asyncio.Task[None]] = set()

@@ -66,5 +66,32 @@ def migrate() -> None:
     sys.stdout.write(f"PostgreSQL {done.server}, {applied} new steps\n")
 
 
+def keeper() -> None:
+    """Archives the log, has backups made, watches the standby (services/stack/keeper.py)."""
+    from services.stack.keeper import keep
+
+    asyncio.run(keep())
+
+
+def backup() -> None:
+    """The keeper's own base backup, when one is due."""
+    from services.stack.backup import run_backup
+    from services.stack.home import Home
+
+    try:
+        asyncio.run(run_backup(Home()))
+    except Refusal as refusal:
+        sys.exit(str(refusal))
+
+
+def tell() -> None:
+    """What the journal has, to the access log."""
+    from services.stack.home import Home
+    from services.stack.journal import tell as tell_all
+
+    asyncio.run(tell_all(Home()))
+
+
 if __name__ == "__main__":
-    {"app": app, "worker": worker, "migrate": migrate}[sys.argv[1]]()
+    parts = (app, worker, migrate, keeper, backup, tell)
+    {part.__name__: part for part in parts}[sys.argv[1]]()

@@ -194,7 +194,7 @@ def run_tests(
 ) -> None:
     """运行测试 · run the tests; further arguments go to pytest."""
     # A worker for each of two cores; a file stays with one, which shares its servers between its tests.
-    _become("-m", "pytest", "-n2", "--dist=loadfile", *(["--long"] if long else []), *context.args)
+    _become("-m", "pytest", "-n3", "--dist=loadfile", *(["--long"] if long else []), *context.args)
 
 
 @huimin.command()
@@ -214,6 +214,49 @@ def verify(context: typer.Context) -> None:
         os.environ["HUIMIN_PUBLIC_URL"] = running_address(Home())
         os.environ.setdefault("HUIMIN_SECRET", Home().secret())
     _become("-m", "services.audit.verify", *context.args, folder=None)
+
+
+@huimin.command()
+def backup() -> None:
+    """备份 · make a base backup of the running suite; the log between is archived as it goes."""
+    from services.stack.backup import run_backup
+
+    asyncio.run(run_backup(Home()))
+
+
+@huimin.command()
+def restore(
+    at: Annotated[
+        str, typer.Option("--at", help="时间, 精确到秒, 或 latest · a time, to the second, or latest.")
+    ],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="备份目录 · the backups' folder (HUIMIN_BACKUP).")
+    ] = None,
+) -> None:
+    """恢复到某一时刻 · restore an empty home to a moment."""
+    from services.stack.restore import run_restore
+
+    asyncio.run(run_restore(Home(), at, source))
+
+
+@huimin.command()
+def drill() -> None:
+    """恢复演练 · restore the newest backup beside the running suite, compare, measure RPO and RTO."""
+    from services.stack.drill import run_drill
+
+    asyncio.run(run_drill(Home()))
+
+
+@huimin.command()
+def promote(
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="即使备库落后 · even where the standby may lack commits.")
+    ] = False,
+) -> None:
+    """备库接替 · put the standby in the place of a primary that is gone."""
+    from services.stack.standby import promote as promote_standby
+
+    asyncio.run(promote_standby(Home(), anyway=anyway))
 
 
 @huimin.command()

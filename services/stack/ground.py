@@ -7,6 +7,7 @@ below /root, say) has its data in /var/lib/huimin instead, in a folder named aft
 
 import errno
 import hashlib
+import hmac
 import os
 import platform
 import shutil
@@ -49,7 +50,7 @@ class Ground:
             self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         folder = self.folder / server
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.own(folder)
         except OSError as error:
             raise Refusal(f"无法建立 {folder} · cannot make it: {error.strerror}") from error
@@ -85,7 +86,8 @@ class Ground:
 
     def remove(self) -> None:
         """Takes away data and programs; the home's other files are not touched."""
-        for folder in (self.folder / "postgres", self.folder / "valkey", *self.folder.glob("programs-*")):
+        servers = [self.folder / server for server in ("postgres", "standby", "valkey")]
+        for folder in (*servers, *self.folder.glob("programs-*")):
             shutil.rmtree(folder, ignore_errors=True)
         if self.folder.parent == VAR_LIB and self.folder.exists():
             shutil.rmtree(self.folder)
@@ -128,3 +130,8 @@ def _link_or_copy(source: str, target: str) -> None:
                 raise
     shutil.copyfile(source, target)
     os.chmod(target, wanted & 0o777)
+
+
+def server_password(secret: str, server: str) -> str:
+    """Of the servers' own administrators; the services' passwords are derived in services/kit/settings.py."""
+    return hmac.digest(secret.encode(), f"stack:{server}".encode(), hashlib.sha256).hex()

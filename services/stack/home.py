@@ -77,7 +77,10 @@ class Home:
             ) from error
 
     def _new_secret(self) -> str:
-        fresh = secrets.token_hex(32)
+        return self.keep_secret(secrets.token_hex(32))
+
+    def keep_secret(self, fresh: str) -> str:
+        """Puts it into the file, unless there is one already; the one that counts."""
         temporary = self._secret.with_name(f"secret.{os.getpid()}")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:

@@ -9,9 +9,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
-from services.stack.ground import Ground
+from services.stack.ground import Ground, server_password
+from services.stack.home import Home
 from services.stack.processes import command_of, send, started_at, wait_gone
 from services.stack.program import Program, free_port
 from services.stack.terminal import Refusal
@@ -43,10 +45,20 @@ TUNING = {
     "log_error_verbosity": "terse",
     "log_parameter_max_length_on_error": "0",
     "log_checkpoints": "off",
+    # a standby that was away for more log than this cannot catch up (docs/operations.md)
+    "max_slot_wal_keep_size": "2GB",
 }
 
 WITHOUT_SAFETY = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "5min"}
 """For test runs, whose data nobody wants back."""
+
+# The keeper (keeper.py) takes the file away once it is sealed and on disk where backups are kept. Until then
+# the server keeps its own; a keeper that is not there must not hold up a shutdown.
+ARCHIVE_COMMAND = (
+    "f=../spool/%f; ln -f %p $f && i=0 && while [ -e $f ]; do i=$((i+1)); [ $i -gt 60 ] && exit 1; "
+    "sleep 0.05; done"
+)
+STANDBY_NAME = "huimin_standby"
 
 
 class Postgres(Program):
@@ -60,14 +72,36 @@ class Postgres(Program):
     stop_seconds = 30.0
 
     def __init__(
-        self, ground: Ground, password: str, *, port: int | None = None, disposable: bool = False
+        self,
+        ground: Ground,
+        password: str,
+        *,
+        port: int | None = None,
+        disposable: bool = False,
+        place: str | Path = "postgres",
+        archive_timeout_s: int | None = None,
+        mirror: Path | None = None,
     ) -> None:
+        """A server of one home.
+
+        Args:
+            place: its folder, beside the other servers' unless it is elsewhere.
+            archive_timeout_s: after which its log is archived; None where it is not.
+            mirror: the folder of its standby.
+        """
         self.ground = ground
         self.uid = ground.uid
         self.password = password
         self.port = port or 0
+        self.folder = ground.folder / place
         self._disposable = disposable
+        self._archives = archive_timeout_s is not None
+        self._mirror = mirror
+        self._was_there = False
         self._tuning = {**TUNING, **(WITHOUT_SAFETY if disposable else {})}
+        if archive_timeout_s is not None:
+            self._tuning |= {"archive_mode": "on", "archive_command": ARCHIVE_COMMAND}
+            self._tuning["archive_timeout"] = str(archive_timeout_s)
 
     @property
     def address(self) -> str:
@@ -86,12 +120,33 @@ class Postgres(Program):
         return self.folder / "provisioned"
 
     def prepare(self) -> None:
-        self.folder = self.ground.folder_for("postgres")
+        self.folder = self.ground.folder_for(str(self.folder))
         self._stop_leftover()
+        mirrored = self._mirror is not None and (self._mirror / "data").exists()
         if not self.data.exists():
+            self._refuse_to_lose(mirrored=mirrored)
             self._initdb()
+        self._was_there = True
         self._check_version()
+        # From the first commit on, where there is a standby to wait for; the keeper changes it as they come
+        # and go (standby.py).
+        set_synchronous(self.data, STANDBY_NAME if mirrored else "")
+        if self._archives:
+            self.ground.folder_for(str(self.folder / "spool"))
         self.port = free_port(self.port or None)
+
+    def _refuse_to_lose(self, *, mirrored: bool) -> None:
+        """A database that has gone is not answered with an empty one."""
+        if mirrored:
+            raise Refusal(
+                f"数据库 {self.data} 不见了, 备库仍在: 运行 ./run promote · the database is gone, its "
+                "standby is there: ./run promote puts it in its place"
+            )
+        if self._was_there:
+            raise Refusal(
+                f"数据库 {self.data} 不见了 · the database is gone: stop, and ./run restore brings it back "
+                "from a backup"
+            )
 
     def _initdb(self) -> None:
         """In a folder aside, moved into place when complete: an interrupted start leaves nothing half."""
@@ -183,11 +238,40 @@ class Postgres(Program):
                 lines = pid_file.read_text().splitlines()
             except FileNotFoundError:
                 lines = []
-            if len(lines) >= 8 and lines[7].strip() == "ready":
+            if len(lines) >= 8 and self.is_ready(lines[7].strip()):
                 return
             await asyncio.sleep(0.03)
+
+    def is_ready(self, state: str) -> bool:
+        return state == "ready"
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "no output"
+
+
+def set_synchronous(data: Path, names: str) -> None:
+    """Says in a stopped server's own settings whom its commits wait for."""
+    path = data / "postgresql.auto.conf"
+    lines = [
+        line for line in path.read_text().splitlines() if not line.startswith("synchronous_standby_names")
+    ]
+    if names:
+        lines.append(f"synchronous_standby_names = '{names}'")
+    path.write_text("\n".join([*lines, ""]))
+
+
+def system_of(data: Path) -> str:
+    """The cluster's own number, which its copies share: the first field of pg_control."""
+    return str(int.from_bytes((data / "global" / "pg_control").read_bytes()[:8], sys.byteorder))
+
+
+def server_url(home: Home, database: str = DATABASE) -> str:
+    """The embedded database of a running suite, as its administrator. Raises Refusal when none runs."""
+    port = home.state().get("ports", {}).get("postgres")
+    if port is None or home.running() is None:
+        raise Refusal(f"套件未运行 · the suite does not run ({home.path})")
+    return (
+        f"postgresql://{SUPERUSER}:{server_password(home.secret(), 'postgres')}@127.0.0.1:{port}/{database}"
+    )

@@ -23,6 +23,8 @@ class Program:
     """Sent by the kernel when the supervisor itself is killed."""
     start_seconds: ClassVar[float] = 60.0
     start_attempts: ClassVar[int] = 1
+    pulse_within_s: ClassVar[float | None] = None
+    """A process whose pulse stands still for so long is frozen, and ended; None: nobody looks."""
 
     uid: int | None = None
     folder: Path = ROOT
@@ -42,6 +44,10 @@ class Program:
 
     async def ready(self) -> None:
         """Returns once the process does its work; the supervisor sets the deadline."""
+        raise NotImplementedError
+
+    def pulse(self) -> object:
+        """Anything that changes while the process does its work."""
         raise NotImplementedError
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket
 from typing import Any
 
@@ -12,6 +13,7 @@ from services.stack.terminal import Refusal, say
 KEEP_ALIVE_S = 75
 """Longer than any client of ours keeps a connection, so that it is never closed under a request."""
 GRACE_S = 10
+FILES = 65_536
 
 
 def serve_front(door: socket.socket) -> None:
@@ -66,6 +68,11 @@ def _check_environment() -> int:
 
 def _run(app: Any, door: socket.socket) -> None:
     import uvicorn
+
+    # Many systems give a process 1,024 files to begin with: a thousand live streams use that up.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = FILES if most == resource.RLIM_INFINITY else min(most, FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -13,6 +13,7 @@ from services.stack.ground import Ground
 from services.stack.home import Home
 from services.stack.house import HOUSE, NAMES
 from services.stack.processes import descendants, memory_mb, send, wait_gone
+from services.stack.standby import other_places
 from services.stack.terminal import Refusal, say
 
 NOT_RUNNING = 3
@@ -96,9 +97,16 @@ def reset_home(home: Home) -> None:
     home.claim()
     try:
         Ground.of(home.path).remove()
-        for folder in (home.clients, home.logs, *(home.path / name for name in NAMES)):
+        # The backups of this home go with the secret that alone opens them; those elsewhere stay.
+        for folder in (home.clients, home.logs, *(home.path / name for name in (*NAMES, "backup"))):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in ("secret", "state.json", "city-truth.json", "supervisor.lock"):
+        for place in other_places(home):
+            for part in ("data", "data.partial", "data.retired", "spool"):
+                shutil.rmtree(place / part, ignore_errors=True)
+            for part in ("pass", "provisioned"):
+                (place / part).unlink(missing_ok=True)
+        files = ("secret", "state.json", "places.json", "city-truth.json", "worker.pulse", "supervisor.lock")
+        for file in files:
             (home.path / file).unlink(missing_ok=True)
         if not any(home.path.iterdir()):
             home.path.rmdir()

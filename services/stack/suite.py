@@ -13,17 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from services.stack.ground import Ground
+from services.stack.backup_plan import BackupPlan
+from services.stack.ground import Ground, server_password
 from services.stack.home import ROOT, Home
 from services.stack.house import STORING
-from services.stack.postgres import Postgres
+from services.stack.keeper import Keeper
 from services.stack.program import PythonProgram, listen, port_of, python_environment
+from services.stack.standby import Pair
 from services.stack.supervisor import Interrupted, Supervisor
 from services.stack.terminal import Refusal, say, step, warn
 from services.stack.valkey import Valkey
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MIGRATE_SECONDS = 120.0
+NOT_KEPT = BackupPlan(None)
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,21 @@ class Worker(PythonProgram):
     title = "worker"
     module = "services.stack.child"
     stop_seconds = 25.0
+    pulse_within_s = 60.0
+
+    def __init__(self, environment: dict[str, str], home: Home) -> None:
+        self._pulse_file = home.path / "worker.pulse"
+        super().__init__({**environment, "HUIMIN_PULSE_FILE": str(self._pulse_file)})
 
     def command(self) -> list[str]:
         return [*super().command(), "worker"]
 
-
-def server_password(secret: str, server: str) -> str:
-    """Of the servers' own administrators; the services' passwords are derived in services/kit/settings.py."""
-    return hmac.digest(secret.encode(), f"stack:{server}".encode(), hashlib.sha256).hex()
+    def pulse(self) -> object:
+        """When a heartbeat last finished (services/kit/jobs/heartbeat.py)."""
+        try:
+            return self._pulse_file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
 
 @dataclass
@@ -100,12 +110,14 @@ class Servers:
         admin_url: of a database role that may make roles and schemas.
         redis_url: with its password.
         provisioned_mark: beside the embedded database's data, says what was last done to it.
+        data: where the embedded database keeps its data.
     """
 
     admin_url: str
     redis_url: str
     embedded_database: bool
     provisioned_mark: Path | None = None
+    data: Path | None = None
 
     @property
     def public_database_url(self) -> str:
@@ -116,16 +128,22 @@ class Servers:
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-async def start_servers(supervisor: Supervisor, *, disposable: bool = False) -> Servers:
-    """Starts those servers that the environment does not name."""
+async def start_servers(
+    supervisor: Supervisor, *, disposable: bool = False, plan: BackupPlan = NOT_KEPT
+) -> Servers:
+    """Starts those servers that the environment does not name.
+
+    Args:
+        disposable: data that nobody wants back.
+        plan: how the database is backed up and doubled.
+    """
     home, ports = supervisor.home, supervisor.ports()
     secret, ground = home.secret(), Ground.of(home.path)
     database_url, redis_url = os.environ.get("HUIMIN_DATABASE_URL"), os.environ.get("HUIMIN_REDIS_URL")
     if not database_url:
-        postgres = Postgres(
-            ground, server_password(secret, "postgres"), port=ports.get("postgres"), disposable=disposable
-        )
-        await supervisor.start(postgres)
+        if plan.folder or plan.standby:
+            await supervisor.start(Keeper(home))
+        postgres = await Pair(supervisor, plan, disposable=disposable).start()
     if not redis_url:
         valkey = Valkey(ground, server_password(secret, "valkey"), port=ports.get("valkey"))
         await supervisor.start(valkey)
@@ -134,6 +152,7 @@ async def start_servers(supervisor: Supervisor, *, disposable: bool = False) -> 
         redis_url=redis_url or valkey.url(),
         embedded_database=not database_url,
         provisioned_mark=None if database_url else postgres.provisioned_mark,
+        data=None if database_url else postgres.data,
     )
 
 
@@ -156,7 +175,9 @@ def provisioning_of(secret: str) -> str:
 
 def suite_environment(home: Home, servers: Servers, options: Options) -> dict[str, str]:
     """What the application and the worker are started with."""
+    room = {} if servers.data is None else {"HUIMIN_DISK_PATH": str(servers.data)}
     return python_environment(
+        **room,
         HUIMIN_HOME=str(home.path),
         HUIMIN_SECRET=home.secret(),
         HUIMIN_MODE="embedded",
@@ -244,7 +265,7 @@ async def running(home: Home, options: Options) -> AsyncIterator[Supervisor]:
 
 async def _start_all(supervisor: Supervisor, door: socket.socket, options: Options) -> None:
     home = supervisor.home
-    servers = await start_servers(supervisor)
+    servers = await start_servers(supervisor, plan=BackupPlan.of(home, demo=options.demo))
     environment = suite_environment(home, servers, options)
     began = time.monotonic()
     mark = servers.provisioned_mark
@@ -258,7 +279,7 @@ async def _start_all(supervisor: Supervisor, door: socket.socket, options: Optio
     step("database", about=migrated, seconds=time.monotonic() - began)
     await supervisor.start_together(
         Application(environment, door, options.public_url),
-        Worker(worker_environment(environment, options)),
+        Worker(worker_environment(environment, options), home),
     )
     if options.no_auth:
         banner()

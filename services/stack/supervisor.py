@@ -32,6 +32,7 @@ T = TypeVar("T")
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_S = 60.0
 """A child that ran this long is restarted at once when it dies."""
+PULSE_EVERY_S = 5.0
 LOG_LINES_SHOWN = 12
 
 
@@ -44,6 +45,8 @@ class Child:
     state: str = "stopped"
     started: int | None = None
     since: float = 0.0
+    launched: float = 0.0
+    """By the monotonic clock: how long it lived must not follow a clock that is set."""
     restarts: int = 0
     quick_deaths: int = 0
     watcher: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -153,6 +156,11 @@ class Supervisor:
                 start.cancel()
             await asyncio.gather(*starts, return_exceptions=True)
 
+    async def end(self, name: str) -> None:
+        """Ends one child, which does not come back."""
+        await self._stop_child(self.children[name])
+        self.write_state()
+
     async def until_stopping(self, work: Coroutine[Any, Any, T]) -> T:
         """The work's result; Ctrl-C while something starts is heard at once.
 
@@ -190,6 +198,7 @@ class Supervisor:
             )
         program.started()
         child.started, child.since = started_at(child.process.pid), time.time()
+        child.launched = time.monotonic()
         self.write_state()
         await self._ready_or_dead(child, child.process)
         child.state = "running"
@@ -215,11 +224,15 @@ class Supervisor:
         """Brings the child back whenever it ends, slower each time it ends quickly."""
         while True:
             assert child.process is not None
-            code = await child.process.wait()
+            frozen = asyncio.create_task(self._end_if_frozen(child), name=f"pulse of {child.program.name}")
+            try:
+                code = await child.process.wait()
+            finally:
+                frozen.cancel()
             if self.stopping.is_set():
                 return
             self._end_group(child)
-            lived = time.time() - child.since
+            lived = time.monotonic() - child.launched
             child.quick_deaths = 0 if lived > STABLE_S else child.quick_deaths + 1
             pause = BACKOFF_S[min(child.quick_deaths, len(BACKOFF_S) - 1)]
             child.state = "restarting"
@@ -230,6 +243,21 @@ class Supervisor:
             )
             await asyncio.sleep(pause)
             await self._revive(child)
+
+    async def _end_if_frozen(self, child: Child) -> None:
+        """A process that is up and does nothing is ended like one that died; what it needs must be up too."""
+        limit_s = child.program.pulse_within_s
+        if limit_s is None:
+            return
+        last, quiet_s = child.program.pulse(), 0.0
+        # Counted in looks: while the whole machine stands still, nobody looks.
+        while quiet_s < limit_s:
+            await asyncio.sleep(PULSE_EVERY_S)
+            found = child.program.pulse()
+            whole = all(other.state == "running" for other in self.children.values())
+            last, quiet_s = found, quiet_s + PULSE_EVERY_S if found == last and whole else 0.0
+        warn(f"{child.program.title} 已停止响应 · has shown no sign of life for {limit_s:g} s and is ended")
+        self._end_group(child)
 
     async def _revive(self, child: Child) -> None:
         try:

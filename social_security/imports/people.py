@@ -25,13 +25,14 @@ class Found:
     problems: Mapping[str, Refused]
 
 
-async def resolve(identity: IdentityClient, people: Sequence[Person]) -> Found:
+async def resolve(identity: IdentityClient, organisation: str, people: Sequence[Person]) -> Found:
     """Raises DomainError when identity does not answer: then nothing of the push is applied."""
     some = asyncio.Semaphore(AT_ONCE)
 
     async def ask(part: Sequence[Person]) -> list[Resolved]:
         async with some:
-            return await identity.resolve([_push(at, person) for at, person in enumerate(part)], create=True)
+            pushes = [_push(at, person) for at, person in enumerate(part)]
+            return await identity.resolve(pushes, organisation=organisation)
 
     parts = [people[at : at + RESOLVE_LIMIT] for at in range(0, len(people), RESOLVE_LIMIT)]
     answers = await asyncio.gather(*(ask(part) for part in parts))

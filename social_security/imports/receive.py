@@ -263,7 +263,9 @@ async def _apply(push: _Push, digest: str, same: Row | None) -> Receipt:
     )
     # The receipt stands first: versions refer to it.
     await _keep(push, receipt, digest)
-    for file in in_order(push.files):
+    files = in_order(push.files)
+    await intake.settle_people(push.tx, [staging_of(file.kind) for file in files])
+    for file in files:
         staging, counts = staging_of(file.kind), push.counts[file.kind.name]
         counts.updated = await intake.supersede(push.tx, staging, organisation=push.organisation, at=push.at)
         counts.inserted = -counts.updated + await intake.insert_versions(

@@ -136,7 +136,7 @@ async def replace(
     for row in rows:
         counts[row["rule"]][row["what"]] = row["n"]
     columns = ", ".join(COLUMNS)
-    changed = ", ".join(f"{c} = excluded.{c}" for c in COLUMNS if c not in {"finding_key", "rule", "subject"})
+    changed = ", ".join(f"{c} = excluded.{c}" for c in COLUMNS if c not in {"finding_key", "rule"})
     await db.execute(
         f"""
         insert into finding ({columns}, status, first_run, last_run, first_seen_at, last_seen_at)

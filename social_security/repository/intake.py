@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.kit import renewal
 from services.kit.database import Connection, Row
 
 
@@ -144,6 +145,13 @@ async def stage_people(db: Connection, people: Iterable[tuple[str, str]]) -> Non
         "staged_person", schema_name="pg_temp", records=people, columns=("citizen_number", "person")
     )
     await db.execute("analyze staged_person")
+
+
+async def settle_people(db: Connection, stagings: Sequence[Staging]) -> None:
+    """A push may have waited for identity while ids were renewed."""
+    tables = [staging.table for staging in stagings if staging.by_number]
+    if tables:
+        await renewal.settle(db, "staged_person", "person", tables=tables)
 
 
 async def supersede(db: Connection, staging: Staging, *, organisation: str, at: datetime) -> int:

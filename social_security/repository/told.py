@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from datetime import date
 
+from services.kit import renewal
 from services.kit.database import Connection, Row
 
 
 async def forget(db: Connection, agreement: str, people: Sequence[str] | None = None) -> None:
     """What was told under an agreement, of these people or of all."""
+    if people is not None:
+        await db.execute("lock table told_death in row exclusive mode")
+        now = await renewal.renewed(db, people)
+        people = [now.get(id, id) for id in people]
     await db.execute(
         "delete from told_death where agreement = $1 and ($2::text[] is null or person = any($2))",
         agreement,

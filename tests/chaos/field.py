@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from services.stack.processes import dies_with_parent
 from services.stack.program import free_port
 from services.stack.valkey import Valkey
 from tests.chaos.parts import SOURCE, SOURCE_SQL, TARGET, TARGET_SQL
+from tests.chaos.way import Way
 from tests.kit.scratch import SECRET, make_schema, settings_for
 from tests.support.databases import TestServers
 
@@ -55,17 +57,24 @@ class Part:
                 preexec_fn=dies_with_parent(signal.SIGKILL),
             )
 
+    held: bool = False
+    """Not started again for now."""
+
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.kills += 1
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
     async def keep(self) -> None:
         """As a supervisor does; until cancelled."""
         try:
             while True:
-                if self.process is None or self.process.poll() is not None:
+                if not self.held and (self.process is None or self.process.poll() is not None):
                     self.start()
                 await asyncio.sleep(0.1)
         finally:
@@ -82,23 +91,32 @@ class Field:
     broker_url: str
     dice: random.Random = field(default_factory=lambda: random.Random(20261123))
     started_in_s: float = 0.0
+    acknowledged: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     broken_sessions: int = 0
     flushes: int = 0
     rounds: int = 0
 
-    async def push(self, client: httpx.AsyncClient, things: list[str]) -> bool:
+    async def push(self, client: httpx.AsyncClient, things: list[str], *, within_s: float = 5.0) -> bool:
         """One push to either process of the source; whether it was acknowledged."""
         port = self.ports[self.dice.choice(["source a", "source b"])]
         try:
             answer = await client.post(
-                f"http://127.0.0.1:{port}/chaos-source/pushes", json={"things": things}, timeout=5.0
+                f"http://127.0.0.1:{port}/chaos-source/pushes", json={"things": things}, timeout=within_s
             )
         except httpx.HTTPError:
             self.refused += 1
             await asyncio.sleep(0.05)
             return False
-        return answer.status_code == 200
+        if answer.status_code != 200:
+            return False
+        self.acknowledged.update(set(things))
+        return True
+
+    async def post(self, client: httpx.AsyncClient, things: list[str], **headers: str) -> httpx.Response:
+        """A push whose answer matters."""
+        url = f"http://127.0.0.1:{self.ports['source a']}/chaos-source/pushes"
+        return await client.post(url, json={"things": things}, headers=headers, timeout=30.0)
 
     async def flush(self) -> None:
         broker = redis.Redis.from_url(self.broker_url)
@@ -144,14 +162,23 @@ class Field:
 
 
 @asynccontextmanager
-async def battlefield(servers: TestServers, folder: Path) -> AsyncIterator[Field]:
-    """The run's own database stays out of it."""
-    async with servers.copy() as database, _laid_out(folder, servers.admin_url(database), {}) as found:
-        yield found
+async def battlefield(
+    servers: TestServers, folder: Path, *, through: Way | None = None
+) -> AsyncIterator[Field]:
+    """The run's own database stays out of it.
+
+    Args:
+        through: lies between the services and the database.
+    """
+    async with servers.copy() as database:
+        url = servers.admin_url(database)
+        services_url = await through.to(url) if through else None
+        async with _laid_out(folder, url, {}, services_url=services_url) as found:
+            yield found
 
 
 @asynccontextmanager
-async def battlefield_with_database(folder: Path) -> AsyncIterator[Field]:
+async def battlefield_with_database(folder: Path, **environment: str) -> AsyncIterator[Field]:
     """With a database of its own that keeps its promises (fsync on), to be killed like the rest."""
     postgres = Postgres(Ground.of(folder), "chaos", port=None)
     await asyncio.to_thread(postgres.prepare)
@@ -162,20 +189,30 @@ async def battlefield_with_database(folder: Path) -> AsyncIterator[Field]:
     try:
         async with asyncio.timeout(30):
             await postgres.ready()
-        async with _laid_out(folder, postgres.url("postgres"), {"postgres": part}) as found:
+        environment = {"HUIMIN_DISK_PATH": str(postgres.data), **environment}
+        async with _laid_out(folder, postgres.url("postgres"), {"postgres": part}, **environment) as found:
             yield found
     finally:
         part.kill()
 
 
 @asynccontextmanager
-async def _laid_out(folder: Path, admin_url: str, more: dict[str, Part]) -> AsyncIterator[Field]:
+async def _laid_out(
+    folder: Path,
+    admin_url: str,
+    more: dict[str, Part],
+    *,
+    services_url: str | None = None,
+    **environment: str,
+) -> AsyncIterator[Field]:
     valkey = Valkey(Ground.of(folder), "chaos", port=None)
     valkey.prepare()
     settings = settings_for(admin_url, valkey.url())
     await make_schema(settings, SOURCE, SOURCE_SQL)
     await make_schema(settings, TARGET, TARGET_SQL)
-    found = _lay_out(folder, valkey, admin_url)
+    found = _lay_out(
+        folder, valkey, admin_url, {"HUIMIN_DATABASE_URL": services_url or admin_url, **environment}
+    )
     found.parts |= more
     async with asyncio.TaskGroup() as group:
         keepers = [group.create_task(part.keep()) for part in found.parts.values()]
@@ -189,7 +226,7 @@ async def _laid_out(folder: Path, admin_url: str, more: dict[str, Part]) -> Asyn
                 keeper.cancel()
 
 
-def _lay_out(folder: Path, valkey: Valkey, admin_url: str) -> Field:
+def _lay_out(folder: Path, valkey: Valkey, admin_url: str, more: dict[str, str]) -> Field:
     names = {"source a": SOURCE, "source b": SOURCE, "target a": TARGET, "target b": TARGET}
     ports = {name: free_port() for name in names}
     source_url = f"http://127.0.0.1:{ports['source a']}"
@@ -198,10 +235,10 @@ def _lay_out(folder: Path, valkey: Valkey, admin_url: str) -> Field:
         "PYTHONPATH": str(ROOT),
         "HUIMIN_SECRET": SECRET,
         "HUIMIN_MODE": "separate",
-        "HUIMIN_DATABASE_URL": admin_url,
         "HUIMIN_REDIS_URL": valkey.url(),
         "HUIMIN_LOG_LEVEL": "WARNING",
         "HUIMIN_SERVICE_URLS": json.dumps({SOURCE: source_url, "identity": f"{source_url}/chaos-source"}),
+        **more,
     }
     parts = {
         name: Part(

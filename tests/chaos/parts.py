@@ -1,4 +1,4 @@
-"""The processes of the chaos tests: `python -m tests.chaos.parts chaos_source | chaos_target PORT`.
+"""The processes of the chaos tests: `python -m tests.chaos.parts chaos_source | chaos_target | worker PORT`.
 
 Two services made with the kit as it is shipped: one counts things up and publishes each count, the other
 notes what it gets. Nothing here knows that it will be killed.
@@ -12,15 +12,17 @@ import uvicorn
 from joserfc.jwk import ECKey
 from pydantic import BaseModel
 
-from services.kit.app import KitDep, Router, Tx, service
+from services.kit.app import KitDep, Read, Router, Tx, service
 from services.kit.client_keys import p256_key
 from services.kit.database import Transaction
 from services.kit.events import Draft, Event, on, publish_many
+from services.kit.principals import Anyone
 from services.stack.processes import die_with_parent
 from tests.kit.scratch import SECRET
 from tests.support.issuer import Issuer
 
-SOURCE, TARGET = "chaos_source", "chaos_target"
+SOURCE, TARGET, WORKER = "chaos_source", "chaos_target", "worker"
+WORKER_LEASE_S = 3.0
 SOURCE_SQL = "create table thing (name text primary key, n int not null);"
 # No constraint keeps a second effect out: the kit alone does.
 TARGET_SQL = """
@@ -50,6 +52,11 @@ async def push(push: Push, tx: Tx) -> dict[str, int]:
         [Draft("chaos_source.thing.counted", row["name"], {"n": row["n"], "pad": "x" * 100}) for row in rows],
     )
     return {"events": len(rows)}
+
+
+@router.get("/things")
+async def things(read: Read, _who: Anyone) -> dict[str, int]:
+    return {row["name"]: row["n"] for row in await read.fetch("select name, n from thing")}
 
 
 def issuer() -> Issuer:
@@ -84,10 +91,23 @@ async def take(tx: Transaction, event: Event) -> None:
     )
 
 
+def work() -> None:
+    """The Celery worker. Its leases are shorter than in earnest."""
+    from services.kit.jobs import celery, table
+
+    # Before anything computes with it.
+    table.LEASE_S = WORKER_LEASE_S
+    options = ["--pool=prefork", "--concurrency=1", "--without-gossip", "--without-mingle"]
+    celery.worker_main(["--quiet", "worker", *options])
+
+
 def main(name: str, port: int) -> None:
     import signal
 
     die_with_parent(signal.SIGKILL)
+    if name == WORKER:
+        work()
+        return
     apps = {
         SOURCE: lambda: service(SOURCE, routers=[router]),
         TARGET: lambda: service(TARGET, handlers=[on("chaos_source.thing.counted", take)]),

@@ -59,7 +59,8 @@ def test_demo_people_are_known_to_all_domains(people: int) -> None:
     whole = City(people=people)
     by_number = {person.number: person for person in whole.people}
     accounts = {account.username: account for account in city.roster(people).accounts}
-    staff = {"flow-staff", "auditor", "health-desk", "pension-desk", "operator", "clerk", "doctor", "privacy"}
+    staff = {"flow-staff", "auditor", "health-desk", "pension-desk", "operator", "clerk", "doctor"}
+    staff |= {"second-clerk", "privacy", "flow-second", "flow-chief", "duty-lead"}
     assert set(accounts) == {"student", "parent", "pensioner", "insured", *staff}
     person_of = {}
     for name in ("student", "parent", "pensioner", "insured"):
@@ -81,13 +82,26 @@ def test_demo_people_are_known_to_all_domains(people: int) -> None:
     assert planted
 
 
+def test_who_is_on_duty_has_an_account() -> None:
+    found = city.roster(60, 5)
+    roles = {account.username: account.roles for account in found.accounts}
+    [roster] = found.duty_rosters
+    assert roles[roster["lead"]] == ["duty_lead"]
+    assert [roles[one["username"]] for one in roster["members"]] == [["flow_staff"]] * 3
+    assert [one["tier"] for one in roster["members"]] == [1, 2, 3]
+
+
 def test_staff_have_roles_and_areas_but_no_identifier() -> None:
     staff = [account for account in city.roster(60, 5).accounts if account.kind == "staff"]
     assert [account.roles for account in staff] == [
         ["flow_staff"],
+        ["flow_staff"],
+        ["flow_staff"],
+        ["duty_lead"],
         ["auditor"],
         ["exchange_staff"],
         ["exchange_staff"],
+        ["identity_clerk"],
         ["identity_clerk"],
         ["operator"],
         ["clinician"],

@@ -43,7 +43,7 @@ async def person(suite: Suite) -> str:
     health, exchange = calls("health"), calls("exchange")
     push = PersonPush(ref="1", identifiers=[Identifier(system=CITIZEN_NUMBER, value=citizen_number())])
     try:
-        [found] = await health.client(IdentityClient).resolve([push])
+        [found] = await health.client(IdentityClient).resolve([push], organisation=None)
         identity = exchange.client(IdentityClient)
         [code] = await identity.translate([str(found.sector_id)], source="health", target="exchange")
         await asyncio.sleep(2.0)  # into the log

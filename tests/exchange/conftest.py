@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.exchange import agreements, catalogue, departments, terms
 from services.identity.client import IdentityClient
@@ -45,6 +46,8 @@ class Provider:
     before_answer: Any = None
     keeps_filters: bool = True
     changed_at: datetime | None = None
+    offered: list[Offer] | None = None
+    """What it offers, when not what it usually does."""
 
     async def read(
         self, _db: Connection, *, after: str | None, limit: int, where: Sequence[Condition]
@@ -83,11 +86,17 @@ class Provider:
             last_change=self.last_change,
         )
 
-    def app(self, kit: Kit) -> FastAPI:
+    def app(self, kit: Kit) -> ASGIApp:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._app(kit)(scope, receive, send)
+
+        return app
+
+    def _app(self, kit: Kit) -> FastAPI:
         app = FastAPI()
         app.state.kit = kit
         install_handlers(app, render_problem)
-        app.include_router(offers_router("/health", [self.offer()]))
+        app.include_router(offers_router("/health", self.offered or [self.offer()]))
         return app
 
 
@@ -140,7 +149,7 @@ class Exchange:
         return [{"sector_id": id, "death_date": day} for id, day in zip(ours, died, strict=True)]
 
     async def resolved(self, service: str, pushes: Sequence[PersonPush]) -> list[str]:
-        answers = await self.calls(service).client(IdentityClient).resolve(pushes)
+        answers = await self.calls(service).client(IdentityClient).resolve(pushes, organisation=None)
         return [str(answer.sector_id) for answer in answers]
 
     async def leaves(self) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ class House:
             ref="1", identifiers=[Identifier(system=CITIZEN_NUMBER, value=number)], name=name, birth_date=born
         )
         await self.calls("stack").client(IdentityClient).register_persons([push])
-        [resolved] = await self.calls("health").client(IdentityClient).resolve([push])
+        [resolved] = await self.calls("health").client(IdentityClient).resolve([push], organisation=None)
         assert resolved.sector_id is not None
         identity = self.calls("exchange").client(IdentityClient)
         await identity.translate([resolved.sector_id], source="health", target="exchange")

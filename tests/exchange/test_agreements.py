@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multiple, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from services.exchange import terms
+from services.exchange import terms, working_days
 from services.kit.cursors import encode_cursor
 from tests.exchange.conftest import AGREEMENT, DATASET, ORGANISATIONS, Exchange
 
@@ -56,9 +56,8 @@ async def approved(exchange: Exchange, **changed: Any) -> dict[str, Any]:
 async def test_from_request_to_end_with_every_step_on_record(exchange: Exchange) -> None:
     found = await requested(exchange)
     assert (found["state"], found["in_force"], found["overdue"]) == ("requested", False, False)
-    assert datetime.fromisoformat(found["due_at"]) == terms.due_after(
-        datetime.fromisoformat(found["requested_at"])
-    )
+    asked_at = datetime.fromisoformat(found["requested_at"])
+    assert datetime.fromisoformat(found["due_at"]) == working_days.term(asked_at, 10).ends
     path = f"/exchange/agreements/{found['id']}"
     health, pensions = await exchange.staff("health"), await exchange.staff("social_security")
     for desk, what, body, state in (
@@ -174,13 +173,6 @@ async def test_a_provider_cannot_ask_itself(exchange: Exchange) -> None:
         "/exchange/agreements", json=asked(consumer="health")
     )
     assert (answer.status_code, answer.json()["code"]) == (422, "cannot_be_agreed")
-
-
-def test_the_term_is_ten_working_days() -> None:
-    friday = datetime(2026, 9, 25, 3, 0, tzinfo=UTC)
-    assert terms.due_after(friday) == datetime(2026, 10, 9, 23, 59, 59, tzinfo=terms.HERE)
-    # Already Saturday in China.
-    assert terms.due_after(datetime(2026, 9, 25, 17, 0, tzinfo=UTC), working_days=1).day == 28
 
 
 async def test_an_overdue_request_is_shown_and_told_once(exchange: Exchange) -> None:

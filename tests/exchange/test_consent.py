@@ -174,10 +174,20 @@ async def test_the_receipt_says_all_of_it_in_terms_others_know(house: House) -> 
     assert (record, dpv.hasLegalBasis, dpv.Consent) in graph
     controller = graph.value(record, dpv.hasDataController)
     assert str(graph.value(controller, rdflib.DCTERMS.identifier)) == HOSPITAL
-    assert {str(title) for title in graph.objects(controller, rdflib.DCTERMS.title)} == {
+    assert {str(title) for title in graph.objects(controller, dpv.hasName)} == {
         "惠民市第一医院", "Huimin First Hospital",
     }  # fmt: skip
     assert str(graph.value(graph.value(record, dpv.hasPurpose), rdflib.DCTERMS.identifier)) == "treatment"
+    assert {str(one) for one in graph.objects(record, rdflib.DCTERMS.conformsTo)} == {
+        "https://w3id.org/dpv/schema/dpv-27560#record"
+    }
+    withdrawal = graph.value(record, dpv.hasConsentControl)
+    assert (withdrawal, rdflib.RDF.type, dpv.WithdrawConsent) in graph
+    [event] = graph.subjects(dpv.hasConsentStatus, dpv.ConsentGiven)
+    for term in (rdflib.DCTERMS.date, rdflib.DCTERMS.valid, dpv.hasLegalBasis, dpv.isImplementedByEntity):
+        assert graph.value(event, term) is not None, term
+    assert graph.value(record, dpv.hasNotice) is not None
+    assert str(graph.value(record, rdflib.DCTERMS.language)) == "zh"
     until = datetime.fromisoformat(str(graph.value(record, rdflib.DCTERMS.valid)))
     assert until == datetime.fromisoformat(consent["valid_until"])
     await http.post(f"/exchange/consents/{consent['id']}/revocation")

@@ -1,11 +1,14 @@
 """Reads under an agreement that asks for consent, and reads that are kept out of people's lists."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from services.exchange import catalogue
+from services.exchange.client import ExchangeClient
 from services.exchange.repository import consents, usages
 from services.identity.client import IdentityClient
 from services.kit.calls import DomainError
@@ -164,3 +167,21 @@ async def test_nobody_asks_for_consent_of_nobody(exchange: Exchange) -> None:
         await exchange.calls("social_security").request(
             "exchange", "GET", READS, params={"hidden": "not-an-id"}
         )
+
+
+async def test_consent_to_a_dataset_that_is_not_shared_any_more_covers_nothing(exchange: Exchange) -> None:
+    await exchange.with_deaths(1)
+    await catalogue.refresh(exchange.kit, "health")
+    await consenting(exchange)
+    client = exchange.calls("health").client(ExchangeClient)
+    ids = [row["sector_id"] for row in exchange.provider.rows]
+    asked: dict[str, Any] = {
+        **{"organisation": "social_security", "purpose": "benefit_audit"},
+        **{"ids": ids, "dataset": DATASET},
+    }
+    assert await client.consents(**asked) == [True]
+    closed = replace(exchange.provider.offer(), sharing="none", legal_basis="《保守国家秘密法》")
+    for offered, covered in (([closed], False), (None, True)):
+        exchange.provider.offered = offered
+        await catalogue.refresh(exchange.kit, "health")
+        assert await client.consents(**asked) == [covered]

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from joserfc import jwe
 from joserfc.jwk import ECKey
 
+from services.exchange import catalogue
 from services.exchange.open_data import exports
 from services.kit.cursors import encode_cursor
 from services.kit.jobs.running import run as run_job
@@ -270,6 +272,19 @@ async def test_what_is_not_shared_any_more_is_not_exported(parties: Parties) -> 
     await run_job("exchange", job)
     found = (await steward.get(f"/exchange/exports/{id}")).json()
     assert (found["state"], parties.exchange.provider.asked) == ("withheld", [])
+
+
+async def test_a_file_of_what_is_not_shared_any_more_is_gone(parties: Parties) -> None:
+    await parties.exchange.with_deaths(20)
+    found = await parties.exported()
+    assert len(await parties.opened(found["id"])) == 20
+    provider = parties.exchange.provider
+    provider.offered = [replace(provider.offer(), sharing="none", legal_basis="国家秘密")]
+    await catalogue.refresh(parties.exchange.kit, "health")
+    answer = await (await parties.researcher()).get(f"/exchange/exports/{found['id']}/file")
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_file")
+    ended = (await (await parties.researcher()).get(f"/exchange/exports/{found['id']}")).json()
+    assert (ended["state"], "不予共享" in ended["reason"]) == ("ended", True)
 
 
 async def test_a_text_that_is_no_area_does_not_stop_the_export(parties: Parties) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -17,6 +18,7 @@ import rdflib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.exchange import catalogue
 from services.exchange.open_client import OpenDataClient
 from services.exchange.open_data import anonymity, cells, exports, files, products
 from services.exchange.open_data.generalising import WAYS, generalised
@@ -247,6 +249,21 @@ class TestReleases:
         assert answer.json()["state"] == "withdrawn"
         gone = await steward.get(f"/open-data/products/{PRODUCT}/releases/{first['version']}/csv")
         assert (gone.status_code, gone.json()["code"]) == (404, "release_withdrawn")
+
+    async def test_what_is_not_shared_any_more_is_withdrawn_and_not_made_again(
+        self, exchange: Exchange, steward: httpx.AsyncClient
+    ) -> None:
+        await exchange.with_deaths(40)
+        first = await released(exchange, steward)
+        closed = replace(exchange.provider.offer(), sharing="none", legal_basis="《保守国家秘密法》")
+        exchange.provider.offered = [closed]
+        await catalogue.refresh(exchange.kit, "health")
+        gone = await steward.get(f"/open-data/products/{PRODUCT}/releases/{first['version']}/csv")
+        assert (gone.status_code, gone.json()["code"]) == (404, "release_withdrawn")
+        exchange.provider.asked.clear()
+        again = await released(exchange, steward)
+        assert (again["state"], exchange.provider.asked) == ("withheld", [])
+        assert "《保守国家秘密法》" in again["reason"]
 
     async def test_the_catalogue_has_it_and_keeps_the_shapes_of_dcat_ap(
         self, exchange: Exchange, steward: httpx.AsyncClient

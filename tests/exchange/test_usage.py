@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from services.exchange.usage_reports import CIVIL_TIME, due_at
+from services.exchange.client import ExchangeClient
+from services.kit import telemetry
 from tests.exchange.persons import HOSPITAL, OTHER, House, Person, house
 
 __all__ = ["house"]
@@ -65,6 +66,31 @@ async def test_a_usage_is_proved_by_the_log(house: House) -> None:
     async with house.running.kit("exchange").db.read() as db:
         leaf = await db.fetchval("select hash from leaf where subject = $1 order by seq limit 1", person.code)
     assert proof["leaf"] == leaf.hex()
+
+
+async def test_what_services_ask_on_the_way_is_part_of_the_access(house: House) -> None:
+    """A hospital's read is refused; health had asked the exchange for consent, and that had asked identity.
+
+    Both lists and their totals leave these steps out, and the log keeps them. Alone, they are accesses.
+    """
+    person = await house.person()
+    before = (await listed(house, person, own=False))["total"]
+    ids, exchange = [person.ids["health"]], house.calls("health").client(ExchangeClient)
+    await exchange.consents(organisation=HOSPITAL, purpose="treatment", ids=ids)
+    found = await listed(house, person, own=False)
+    assert {"consents.check", "sector_ids.read"} <= {one["action"] for one in found["items"]}
+    assert found["total"] == before + 2
+    with telemetry.span("request"):
+        await exchange.consents(organisation=HOSPITAL, purpose="treatment", ids=ids)
+        await house.access("exchange", subject=person.code, outcome="refused", reason="no_treatment_relation")
+    found = await listed(house, person, own=False)
+    assert (found["total"], found["items"][0]["action"]) == (before + 3, "fhir.read")
+    answer = await find(house, person.code, person.code)
+    said = answer.json()
+    assert said["totalUsages"] == len(said["usages"])
+    theirs = [one["proof"] for one in said["usages"] if one.get("purpose") != "own_records"]
+    assert theirs == [one["leaf_index"] for one in found["items"]]
+    assert len(await house.leaves("consents.check", client="service:health")) >= 2
 
 
 async def test_reading_the_list_is_a_usage_that_may_be_left_out(house: House) -> None:
@@ -249,14 +275,6 @@ async def test_a_hiding_right_needs_its_law_and_a_term_and_is_open_to_all(house:
 
 
 # --- this looks wrong ---------------------------------------------------------------------------------
-
-
-def test_a_term_is_counted_in_working_days() -> None:
-    friday = datetime(2026, 11, 20, 23, 30, tzinfo=CIVIL_TIME)
-    assert due_at(friday, 1) == datetime(2026, 11, 24, tzinfo=CIVIL_TIME)
-    assert due_at(friday, 5) == datetime(2026, 11, 28, tzinfo=CIVIL_TIME)
-    assert due_at(friday, 15) == datetime(2026, 12, 12, tzinfo=CIVIL_TIME)
-    assert due_at(friday.astimezone(UTC), 15) == due_at(friday, 15)
 
 
 async def reported(house: House, person: Person, **about: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ ABOUT_NOBODY = {
     "sector_key.offered", "sector_key.prepared", "sector_key.retired", "stream.read", "warning.acknowledge",
 }  # fmt: skip
 """Leaves without a person: nobody meets them in their own list."""
-OPEN = {"agreements.", "education.roster.", "exports.", ".read", ".registered"}
+OPEN = {"agreements.", "education.roster.", "exports.", "subscriptions.", ".read", ".registered"}
 """The fixed parts of actions that are put together; their whole forms stand in the words."""
 
 

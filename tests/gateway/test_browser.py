@@ -212,3 +212,45 @@ def test_the_editor_signs_a_person_in_and_runs_a_ready_query(suite: Suite, citiz
     answer, shown = looked_at(suite, "/graphql", look)
     assert answer["data"]["me"] is not None
     assert "UNAUTHENTICATED" not in shown
+
+
+def test_what_is_pushed_rings_while_no_page_looks(suite: Suite, citizen: str) -> None:
+    """The worker of the page, given a message as a push service's end would."""
+    message = '{"id": "m-1", "title": "断桥：橙色预警", "body": "90 人", "lang": "zh-Hans", "urgent": true}'
+
+    def look(page: Page) -> list[Any]:
+        page.context.grant_permissions(["notifications"])
+        page.evaluate(
+            """async () => {
+              await navigator.serviceWorker.register("/static/push-worker.js");
+              const worker = (await navigator.serviceWorker.getRegistrations())[0];
+              while (!worker.active) await new Promise((done) => setTimeout(done, 50));
+            }"""
+        )
+        devtools = page.context.new_cdp_session(page)
+        ids: list[str] = []
+        devtools.on(
+            "ServiceWorker.workerRegistrationUpdated",
+            lambda event: ids.extend(one["registrationId"] for one in event["registrations"]),
+        )
+        devtools.send("ServiceWorker.enable")
+        page.wait_for_timeout(500)
+        devtools.send(
+            "ServiceWorker.deliverPushMessage",
+            {"origin": suite.base_url, "registrationId": ids[0], "data": message},
+        )
+        found: list[Any] = page.evaluate(
+            """async () => {
+              const worker = (await navigator.serviceWorker.getRegistrations())[0];
+              for (let i = 0; i < 100; i++) {
+                const shown = await worker.getNotifications();
+                if (shown.length) return shown.map((one) => [one.title, one.body, one.tag, one.lang]);
+                await new Promise((done) => setTimeout(done, 50));
+              }
+              return [];
+            }"""
+        )
+        return found
+
+    shown = looked_at(suite, "/me/notifications?lang=zh", look, as_=citizen)
+    assert shown == [["断桥：橙色预警", "90 人", "m-1", "zh-Hans"]]

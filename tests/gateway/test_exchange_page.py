@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
@@ -125,6 +126,32 @@ async def test_what_cannot_be_asked_is_said_on_the_form(pages: Pages, changed: d
     there = await asked(visitor, **changed)
     assert there.startswith(f"{HOME}/request?dataset=")
     assert 'role="alert"' in (await visitor.get(there, lang="en")).text
+
+
+async def test_pushed_changes_are_shown_and_held_back_by_the_provider(pages: Pages) -> None:
+    consumer, provider = await pages.signed_in("health-desk"), await pages.signed_in("education-desk")
+    there = await asked(consumer)
+    await provider.send(there, {"step": "approve", "reason": "符合法定职责"}, at=there)
+    pushes, id = f"{HOME}/pushes", uuid4()
+    async with pages.house.kit("exchange").db.transaction() as tx:
+        # Education offers no changes, and nothing is pushed: what stands here stays.
+        await tx.execute(
+            """insert into subscription (id, agreement_id, batches, rows, pushed_at, even_at, next_at)
+               values ($1, $2, 4, 1234, now(), now() - interval '2 hours', now() + interval '1 day')""",
+            id,
+            there.rpartition("/")[2],
+        )
+    assert 'value="pause"' not in (await consumer.get(pushes)).text
+    page = (await provider.get(pushes, lang="en")).text
+    assert all(words in page for words in ("education.enrolments", "1,234", "behind by 2:00:"))
+    for step, state in (("pause", "Paused"), ("resume", "Active"), ("retell", "Active")):
+        await provider.send(pushes, {"id": str(id), "step": step, "reason": "核对<数据>"}, at=pushes)
+        page = (await provider.get(pushes, lang="en")).text
+        assert "Done." in page
+        assert re.search(r'<span class="state \w+">(\w+)</span>', page)[1] == state  # type: ignore[index]
+    for visitor, step in ((consumer, "pause"), (provider, "vanish")):
+        await visitor.send(pushes, {"id": str(id), "step": step, "reason": "核对"}, at=pushes)
+        assert 'role="alert"' in (await visitor.get(pushes)).text
 
 
 async def test_only_exchange_staff_open_these_pages(pages: Pages) -> None:

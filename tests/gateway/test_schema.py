@@ -31,7 +31,7 @@ def test_every_field_another_service_answers_may_be_null(root: str) -> None:
         if isinstance(field.type, GraphQLNonNull) and name not in OWN
     }
     # A subscription's event is told whole or not at all; there is nothing beside it to save.
-    assert required - {"crowdWarnings"} == set()
+    assert required - {"crowdWarnings", "notifications"} == set()
 
 
 def test_me_reaches_all_four_domains() -> None:

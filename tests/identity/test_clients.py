@@ -70,7 +70,7 @@ async def test_clients_are_registered_by_who_may(identity: Identity) -> None:
         ("gate", "transport:readings:write", ["transport"]),
         (
             "site",
-            "notify:stream:read transport:readings:write transport:sites:write",
+            "notify:stream:read notify:webhooks:write transport:readings:write transport:sites:write",
             ["notify", "transport"],
         ),
     ],

@@ -251,8 +251,7 @@ async def test_a_bad_guardianship_refuses_the_batch(
     identity: Identity, row: dict[str, Any], code: str, path: str
 ) -> None:
     await with_people(identity, CHILD)
-    education = await identity.as_service("education")
-    await education.post("/identity/resolve", json={"people": [person("a", ("urn:school", "1"))]})
+    await identity.admin.post("/identity/persons", json={"people": [person("a", ("urn:school", "1"))]})
     answer = await registered(identity, row, guardianship_of())
     assert answer.status_code == 422
     assert [(fault["code"], fault["path"]) for fault in answer.json()["errors"]] == [(code, path)]

@@ -42,7 +42,8 @@ STUDENT = "urn:huimin:id:student-number"
 async def resolve(
     http: httpx.AsyncClient, *people: dict[str, Any], create: bool = True
 ) -> list[dict[str, Any]]:
-    answer = await http.post("/identity/resolve", json={"people": list(people), "create": create})
+    asked = {"people": list(people), "create": create, "organisation": "hospital-a"}
+    answer = await http.post("/identity/resolve", json=asked)
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["people"]
     return found

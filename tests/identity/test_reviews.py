@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import httpx
 import orjson
 import pytest
+from asyncpg import CheckViolationError
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -32,7 +34,30 @@ ALIKE: dict[str, Any] = ZHANG | {"phone": None, "name": "张炜明", "birth_date
 """Of a digit and a sound: for a clerk."""
 
 
-async def clerk(identity: Identity, *areas: str, **who: Any) -> httpx.AsyncClient:
+@dataclass
+class Clerks:
+    """Two of them: what the first proposes, the second confirms."""
+
+    first: httpx.AsyncClient
+    second: httpx.AsyncClient
+
+    @property
+    def get(self) -> Any:
+        return self.first.get
+
+    async def post(self, path: str, json: dict[str, Any]) -> httpx.Response:
+        answer = await self.first.post(path, json=json)
+        proposed = answer.is_success and answer.json()["state"] == "proposed"
+        return await self.second.post(path, json=json) if proposed else answer
+
+
+async def clerk(identity: Identity, *areas: str, **who: Any) -> Clerks:
+    return Clerks(
+        await one_clerk(identity, *areas, **who), await one_clerk(identity, *areas, subject="clerk-2", **who)
+    )
+
+
+async def one_clerk(identity: Identity, *areas: str, **who: Any) -> httpx.AsyncClient:
     said: dict[str, Any] = {
         "kind": "staff",
         "subject": "clerk-1",
@@ -220,6 +245,69 @@ async def test_a_session_carries_the_ids_of_all_who_are_the_one_person(identity:
     await http.post(f"/identity/match-reviews/{merged.json()['id']}/unmerge", json=REASON)
     assert await sealed("health") == [own]
     assert (await health.get("/identity/sector-ids/merged")).json()["items"] == []
+
+
+async def test_one_clerk_alone_merges_nobody(identity: Identity) -> None:
+    known, found, id = await pair_of(identity)
+    before = await translated(identity, known, found)
+    first, second = await one_clerk(identity), await one_clerk(identity, subject="clerk-2")
+    same = {"decision": "same", **REASON}
+    proposed = await first.post(f"/identity/match-reviews/{id}/decision", json=same)
+    assert (proposed.json()["state"], proposed.json()["proposed_by"]) == ("proposed", "clerk-1")
+    own = await first.post(f"/identity/match-reviews/{id}/decision", json=same)
+    assert (own.status_code, own.json()["code"]) == (409, "own_proposal")
+    one, two = (side["person"] for side in proposed.json()["sides"])
+    again = await first.post("/identity/merges", json={"person": one, "other": two, **REASON})
+    assert (again.status_code, again.json()["code"]) == (409, "own_proposal")
+    assert await translated(identity, known, found) == before
+    assert [pair["id"] for pair in await listed(second, "proposed")] == [id]
+    # The other clerk may think otherwise; then it begins anew, and may be proposed by either.
+    unsure = await second.post(
+        f"/identity/match-reviews/{id}/decision", json={"decision": "unsure", **REASON}
+    )
+    assert (unsure.json()["state"], unsure.json()["proposed_by"]) == ("unsure", None)
+    await second.post(f"/identity/match-reviews/{id}/decision", json=same)
+    merged = await first.post(f"/identity/match-reviews/{id}/decision", json=same)
+    assert (merged.json()["state"], merged.json()["proposed_by"], merged.json()["decided_by"]) == (
+        "same", "clerk-2", "clerk-1",
+    )  # fmt: skip
+    assert await translated(identity, known, found) == [before[0]] * 2
+    undone = await second.post(f"/identity/match-reviews/{id}/unmerge", json=REASON)
+    assert undone.json()["state"] == "different"
+    assert await translated(identity, known, found) == before
+
+
+async def test_a_merge_by_one_clerk_does_not_even_fit_the_table(identity: Identity) -> None:
+    *_, id = await pair_of(identity)
+    http = await one_clerk(identity)
+    await http.post(f"/identity/match-reviews/{id}/decision", json={"decision": "same", **REASON})
+    with pytest.raises(CheckViolationError):
+        async with vault_of(identity.kit).transaction() as tx:
+            await tx.execute("update match_review set state = 'same'")
+
+
+@pytest.mark.parametrize(
+    ("rule", "sectors", "state"),
+    [
+        ("never", ["health"], "same"),
+        ("sensitive", ["health"], "proposed"),
+        ("sensitive", ["social_security"], "same"),
+    ],
+)
+async def test_who_needs_two_clerks_is_data(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch, rule: str, sectors: list[str], state: str
+) -> None:
+    monkeypatch.setattr(merging, "rules", lambda: {"two_clerks": rule, "sensitive_sectors": sectors})
+    *_, id = await pair_of(identity)
+    http = await one_clerk(identity)
+    answer = await http.post(f"/identity/match-reviews/{id}/decision", json={"decision": "same", **REASON})
+    assert answer.json()["state"] == state
+
+
+async def listed(http: httpx.AsyncClient, state: str) -> list[dict[str, Any]]:
+    answer = await http.get("/identity/match-reviews", params={"state": state, "limit": 100})
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
 
 
 async def test_two_with_a_number_each_are_never_made_one(identity: Identity) -> None:

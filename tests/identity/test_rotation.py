@@ -54,10 +54,19 @@ async def versions(identity: Identity, sector: str = "health") -> dict[int, str]
     return {key["version"]: key["state"] for key in answer.json()["keys"] if key["sector"] == sector}
 
 
-async def renewed(http: httpx.AsyncClient, old: list[str]) -> tuple[int, list[str | None]]:
-    answer = await http.post("/identity/sector-ids/renewals", json={"ids": old})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["version"], answer.json()["ids"]
+async def renewed(http: httpx.AsyncClient) -> tuple[int, dict[str, str]]:
+    """The version to come, and what each old id becomes, read in pages."""
+    found: dict[str, str] = {}
+    after: str | None = ""
+    while after is not None:
+        answer = await http.get("/identity/sector-ids/renewals", params={"after": after, "limit": 3})
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert (page["total"] is None) == bool(after)
+        found |= {one["old"]: one["new"] for one in page["items"]}
+        after = page["next"]
+    assert list(found) == sorted(found)
+    return page["version"], found
 
 
 async def test_a_domain_goes_from_one_version_to_the_next(identity: Identity) -> None:
@@ -71,31 +80,32 @@ async def test_a_domain_goes_from_one_version_to_the_next(identity: Identity) ->
     assert told[-1]["body"] == {
         "sector": "health", "version": 2, "from_version": 1, "overlap_days": 30,
     }  # fmt: skip
-    at, new = await renewed(health, [*old, "h1_" + "A" * 26])
-    assert (at, new[-1]) == (version, None)
-    assert set(new[:-1]).isdisjoint(old)
-    assert len(set(new)) == len(PEOPLE) + 1
-    assert (await renewed(health, [one for one in new if one]))[1] == new[:-1], "again changes nothing"
+    at, becomes = await renewed(health)
+    new = [becomes[id] for id in old]
+    assert at == version
+    assert set(new).isdisjoint(becomes)
+    assert len(set(new)) == len(PEOPLE)
+    assert (await renewed(health))[1] == becomes, "again changes nothing"
 
     async def elsewhere(here: list[Any]) -> Any:
         body = {"from": "health", "to": "education", "ids": here}
         return (await exchange.post("/identity/translate", json=body)).json()["ids"]
 
-    assert await elsewhere(old) == await elsewhere(new[:-1]), "both versions are understood"
+    assert await elsewhere(old) == await elsewhere(new), "both versions are understood"
 
     answer = await health.post("/identity/sector-ids/adoption", json={"version": version})
     assert answer.status_code == 200, answer.text
-    assert await ids(health) == new[:-1]
+    assert await ids(health) == new
     assert await versions(identity) == {1: "leaving", 2: "current"}
-    assert await elsewhere(old) == await elsewhere(new[:-1]), "in the overlap both are understood"
-    assert (await renewed(health, old))[1] == new[:-1], "what was still on its way is renewed"
+    assert await elsewhere(old) == await elsewhere(new), "in the overlap both are understood"
+    late = await health.get("/identity/sector-ids/renewals")
+    assert (late.status_code, late.json()["code"]) == (409, "version_not_offered")
     assert (await health.post("/identity/sector-ids/adoption", json={"version": version})).status_code == 200
 
     await over(identity)
     assert await versions(identity) == {1: "retired", 2: "current"}
     assert await elsewhere(old) == [None] * len(old)
-    assert (await renewed(health, old))[1] == [None] * len(old)
-    assert None not in await elsewhere(new[:-1])
+    assert None not in await elsewhere(new)
 
 
 async def over(identity: Identity) -> None:
@@ -139,14 +149,22 @@ async def test_a_persons_own_usages_are_found_under_every_id_there_was(identity:
     assert len(found["education"]) == 1
 
 
-async def test_people_who_come_while_it_is_prepared_have_both(identity: Identity) -> None:
-    health = await identity.as_service("health")
-    await ids(health, PEOPLE[:3])
+async def test_who_is_new_to_a_sector_while_it_is_prepared_never_has_an_old_id(identity: Identity) -> None:
+    """So the domain, once it was told of all old ids, meets no other."""
+    health, exchange = await identity.as_service("health"), await identity.as_service("exchange")
+    education = await identity.as_service("education")
+    strangers = [person(f"s{n}", (CITIZEN_NUMBER, citizen_number(sequence=500 + n))) for n in range(4)]
+    await ids(health)
+    elsewhere = await ids(education, strangers)
     version = await prepared(identity)
-    late = await ids(health, PEOPLE[3:])
-    _, new = await renewed(health, late)
+    _, becomes = await renewed(health)
+    late = await ids(health, strangers[:2])
+    body = {"from": "education", "to": "health", "ids": elsewhere[2:]}
+    late += (await exchange.post("/identity/translate", json=body)).json()["ids"]
+    assert set(late).isdisjoint(becomes)
+    assert (await renewed(health))[1] == becomes
     await health.post("/identity/sector-ids/adoption", json={"version": version})
-    assert await ids(health, PEOPLE[3:]) == new
+    assert await ids(health, strangers) == late
 
 
 async def test_a_session_has_the_id_that_is_given_out(identity: Identity) -> None:
@@ -156,17 +174,20 @@ async def test_a_session_has_the_id_that_is_given_out(identity: Identity) -> Non
     await identity.account("zhang", identifier=named)
     session = (await Browser(identity.http).session("zhang"))["access_token"]
 
-    async def sid() -> str:
+    async def sids() -> list[str]:
         answer = await exchanged(identity.http, gateway, session, "health")
         payload = answer.json()["access_token"].split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
-        return unseal(claims["sid"], identity.kit.settings.secret_for("health", "seal"))
+        return unseal(claims["sid"], identity.kit.settings.secret_for("health", "seal")).split()
 
-    assert await sid() == old
+    assert await sids() == [old]
     version = await prepared(identity)
-    assert await sid() == old
+    new = (await renewed(health))[1][old]
+    assert await sids() == [old, new], "the one given out first; what is stored may have either"
     await health.post("/identity/sector-ids/adoption", json={"version": version})
-    assert [await sid()] == await ids(health, PEOPLE[:1]) != [old]
+    assert await sids() == [new, old]
+    await over(identity)
+    assert await sids() == [new]
 
 
 async def test_one_version_comes_at_a_time(identity: Identity) -> None:
@@ -223,9 +244,10 @@ async def test_only_the_sectors_own_service_adopts_and_renews(identity: Identity
     version = await prepared(identity)
     refused = await education.post("/identity/sector-ids/adoption", json={"version": version})
     assert refused.json()["code"] == "version_not_offered", "education's own sector has no such version"
-    foreign = await education.post("/identity/sector-ids/renewals", json={"ids": old})
-    assert (foreign.status_code, foreign.json()["code"]) == (422, "foreign_sector_id")
-    assert (await identity.http.post("/identity/sector-ids/renewals", json={"ids": old})).status_code == 401
+    refused = await education.get("/identity/sector-ids/renewals")
+    assert refused.json()["code"] == "version_not_offered"
+    assert (await identity.http.get("/identity/sector-ids/renewals")).status_code == 401
+    assert old[0] in (await renewed(health))[1]
     assert (
         await health.post("/identity/sector-keys/rotations", json={"sector": "health"})
     ).status_code == 403
@@ -239,7 +261,6 @@ async def test_only_the_sectors_own_service_adopts_and_renews(identity: Identity
     [
         ("exchange", "/identity/translate", {"from": "education", "to": "transport"}),
         ("exchange", "/identity/sector-ids", {"from": "exchange", "to": ["health"]}),
-        ("education", "/identity/sector-ids/renewals", {}),
     ],
 )
 async def test_an_id_of_another_sector_is_refused_and_logged(

@@ -84,6 +84,7 @@ async def test_a_session_is_good_at_the_gateway_alone(identity: Identity) -> Non
         "education:records:read",
         "social_security:records:read",
         "transport:flows:read",
+        "notify:destinations:write",
         "notify:stream:read",
         "identity:persons:read",
         "exchange:catalogue:read",
@@ -107,7 +108,10 @@ async def test_staff_get_what_their_roles_say(identity: Identity) -> None:
     assert (claims["kind"], claims["roles"]) == ("staff", ["flow_staff"])
     assert set(claims["scope"].split()) == {
         "exchange:catalogue:read",
+        "notify:destinations:write",
+        "notify:duties:take",
         "notify:stream:read",
+        "notify:webhooks:write",
         "transport:flows:read",
         "transport:warnings:acknowledge",
     }

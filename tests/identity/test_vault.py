@@ -135,7 +135,7 @@ async def test_a_home_from_before_it_is_moved_with_its_rows(before: str) -> None
     try:
         async with vault.transaction() as tx:
             found = await people.pids_by_identifier(tx, [("urn:x", b"\x01")])
-            found |= await people.pids_by_link(tx, [("urn:y", b"\x03")])
+            found |= await people.pids_by_link(tx, [("urn:y", b"\x03")], "a")
             assert set(found.values()) == {UUID(int=7)}
             assert await people.pids_by_sector_id(tx, "health", ["h1_BEFORE"]) == {"h1_BEFORE": UUID(int=7)}
             register = await Register.open(tx, settings)

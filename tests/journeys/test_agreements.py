@@ -139,7 +139,8 @@ def resolved(suite: Suite, numbers: list[str]) -> list[str | None]:
                 PersonPush(ref=number, identifiers=[Identifier(system=CITIZEN_NUMBER, value=number)])
                 for number in numbers
             ]
-            return [one.sector_id for one in await calls.client(IdentityClient).resolve(pushes)]
+            found = await calls.client(IdentityClient).resolve(pushes, organisation=None)
+            return [one.sector_id for one in found]
         finally:
             await calls.close()
 

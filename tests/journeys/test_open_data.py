@@ -19,8 +19,8 @@ import pytest
 from joserfc import jwe
 from joserfc.jwk import ECKey
 
+from services.stack.ground import server_password
 from services.stack.postgres import DATABASE
-from services.stack.suite import server_password
 from tests.health.support import patient, post, transaction
 from tests.identity.parties import CITIZEN_NUMBER, citizen_number
 from tests.support.suite import Suite

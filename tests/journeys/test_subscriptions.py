@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -109,7 +110,7 @@ class Journey:
             for number, _ in deaths
         ]
         calls = Calls(self.house.settings, "social_security")
-        found = await calls.client(IdentityClient).resolve(people)
+        found = await calls.client(IdentityClient).resolve(people, organisation=None)
         return {str(one.sector_id): day for one, (_, day) in zip(found, deaths, strict=True)}
 
     async def told(self) -> Told:
@@ -303,6 +304,55 @@ async def test_a_consumer_that_is_down_gets_it_later_and_one_that_refuses_parks(
     await journey.arrive(before | await journey.theirs(*dead))
 
 
+async def test_staff_of_the_provider_hold_it_back_and_have_it_told_again(journey: Journey) -> None:
+    before, path = await journey.told(), "/exchange/pushes"
+    id = (await journey.subscription())["id"]
+    said = {"reason": "核对数据质量"}
+    answer = await journey.admin.post(f"{path}/{id}/pause", json=said)
+    assert (answer.status_code, answer.json()["state"], answer.json()["reason"]) == (
+        200,
+        "paused",
+        *said.values(),
+    )
+    dead = await journey.deaths(1)
+    consumer = await journey.as_service("social_security")
+    assert (await consumer.post(f"/exchange/subscriptions/{id}/resumption")).json()["state"] == "paused"
+    await asyncio.sleep(0.5)
+    assert (await journey.told(), journey.line.seen) == (before, [])
+    again = await journey.admin.post(f"{path}/{id}/pause", json=said)
+    assert (again.status_code, again.json()["code"]) == (409, "wrong_state")
+    assert (await journey.admin.post(f"{path}/{id}/resumption", json=said)).json()["state"] == "active"
+    expected = before | await journey.theirs(*dead)
+    await journey.arrive(expected)
+
+    journey.line.seen.clear()
+    since = (await journey.subscription())["even_at"]
+    assert (await journey.admin.post(f"{path}/{id}/retelling", json=said)).status_code == 200
+
+    async def told_again() -> bool:
+        rows = [Batch.model_validate_json(body) for body in journey.line.seen]
+        return any(batch.first for batch in rows) and sum(len(batch.rows) for batch in rows) >= len(expected)
+
+    await until(told_again)
+    await journey.arrive(expected)
+
+    async def even() -> bool:
+        [shown] = (await journey.admin.get(path)).json()["items"]
+        return bool(shown["even_at"]) and (since is None or datetime.fromisoformat(shown["even_at"]) > since)
+
+    await until(even)
+    for caller, status in ((consumer, 403), (await journey.house.client("exchange", scopes=None), 401)):
+        assert (await caller.post(f"{path}/{id}/pause", json=said)).status_code == status
+    other = await journey.house.client(
+        "exchange", kind="staff", roles=["exchange_staff"], scopes="exchange:agreements:write",
+        subject="elsewhere", organisation="11330100MB0000009X", areas=["330100"],
+    )  # fmt: skip
+    assert (await other.post(f"{path}/{id}/pause", json=said)).status_code == 403
+    for action in ("pause", "resume", "retell"):
+        [leaf] = await journey.leaves("exchange", f"subscriptions.{action}")
+        assert (leaf["agreement"], leaf["reason"]) == (AGREEMENT, *said.values())
+
+
 async def test_without_an_agreement_nobody_subscribes_and_nobody_sees_anothers(journey: Journey) -> None:
     stranger = await journey.as_service("education")
     answer = await stranger.post("/exchange/subscriptions", json={"dataset": DATASET})
@@ -348,12 +398,13 @@ async def test_only_what_the_exchange_signed_for_this_consumer_is_taken(journey:
 async def test_what_commits_later_is_not_passed_over(journey: Journey) -> None:
     health = journey.house.kit("health").db
     exchange = await exchange_at(journey.house, "health")
-    path = "/health/offers/deaths/changes"
+    path, was = "/health/offers/deaths/changes", [{"death_date": "2026-01-01"}]
+    change = "insert into offer_change (dataset, sector_id, was) values ('deaths', $1, $2)"
     start = (await exchange.get(path, params={"limit": 10_000})).json()["next"]
     async with health.transaction() as slow:
-        await slow.execute("insert into death_change (sector_id, was) values ('h1_slow', '2026-01-01')")
+        await slow.execute(change, "h1_slow", was)
         async with health.transaction() as quick:
-            await quick.execute("insert into death_change (sector_id, was) values ('h1_quick', '2026-01-01')")
+            await quick.execute(change, "h1_quick", was)
         meanwhile = (await exchange.get(path, params={"after": start})).json()
     assert (meanwhile["rows"], meanwhile["next"], meanwhile["settled"]) == ([], None, False)
 

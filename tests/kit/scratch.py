@@ -11,7 +11,8 @@ import orjson
 from services.kit.app import Kit, open_kit
 from services.kit.database import Database
 from services.kit.events.door import PAGE, Page, Place, read_log
-from services.kit.kit_tables import KIT_TABLES_SQL
+from services.kit.events.readers import note_reader
+from services.kit.kit_tables import KIT_TABLES_SQL, OPERATIONS_SQL, READERS_SQL
 from services.kit.settings import Settings
 from tests.support.databases import TestServers
 
@@ -44,7 +45,7 @@ async def make_schema(settings: Settings, name: str, sql: str = "") -> None:
     host = url.netloc.rpartition("@")[2]
     own = await asyncpg.connect(urlunsplit(url._replace(netloc=f"huimin_{name}:{password}@{host}")))
     try:
-        await own.execute(KIT_TABLES_SQL + sql)
+        await own.execute(KIT_TABLES_SQL + OPERATIONS_SQL + READERS_SQL + sql)
     finally:
         await own.close()
 
@@ -71,6 +72,13 @@ class OpenDoors:
         async with self.sources[source].read() as connection:
             found = await read_log(connection, source, after, limit=limit)
         return Page.parse(orjson.loads(orjson.dumps(found)))
+
+    async def told(self, source: str, reached: Place) -> None:
+        if self.shut is not None:
+            raise self.shut
+        assert reached.log is not None
+        async with self.sources[source].transaction() as tx:
+            await note_reader(tx, "reader", reached.log, reached.position)
 
 
 class Scratch:

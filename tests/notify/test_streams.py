@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from services.kit.calls import DomainError
-from services.notify import streams
+from services.kit.principals import Principal
+from services.notify import messages, streams
 from services.notify.client import NotifyClient
+from services.notify.repository.messages import NewMessage
 from services.notify.wakeups import wakeups
 from tests.notify.test_messages import crowd, head
 from tests.support.running import RunningServices
@@ -144,7 +149,7 @@ async def test_clients_follow_a_topic_across_breaks(
     transport: Transport, house: RunningServices, reader: httpx.AsyncClient
 ) -> None:
     client = house.kit("transport").calls.client(NotifyClient)
-    position = await client.head("crowd-warnings")
+    position = (await client.topic("crowd-warnings")).head
     told = []
 
     async def follow(number: int) -> int:
@@ -171,7 +176,7 @@ async def test_without_the_broker_a_follower_looks_for_itself(
     monkeypatch.setattr("services.notify.wakeups.CHANNEL", "nobody calls here:")
     deaf = wakeups("redis://127.0.0.1:1/0")
     monkeypatch.setattr("services.notify.client.wakeups", lambda _url: deaf)
-    stream = client.stream("crowd-warnings", after=await client.head("crowd-warnings"))
+    stream = client.stream("crowd-warnings", after=(await client.topic("crowd-warnings")).head)
     following = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.1)
     await crowd(transport, "bridge")
@@ -184,7 +189,7 @@ async def test_a_follower_outlasts_a_restart_of_the_service(
     transport: Transport, house: RunningServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = house.kit("transport").calls.client(NotifyClient)
-    stream = client.stream("crowd-warnings", after=await client.head("crowd-warnings"))
+    stream = client.stream("crowd-warnings", after=(await client.topic("crowd-warnings")).head)
     await crowd(transport, "bridge")
     events, failures = NotifyClient.events, ["SERVICE_UNAVAILABLE", "TIMEOUT"]
 
@@ -203,7 +208,7 @@ async def test_a_follower_outlasts_a_restart_of_the_service(
 
 async def test_a_hundred_followers_share_one_connection(transport: Transport, house: RunningServices) -> None:
     client = house.kit("transport").calls.client(NotifyClient)
-    start = await client.head("crowd-warnings")
+    start = (await client.topic("crowd-warnings")).head
 
     async def follow() -> int:
         stream = client.stream("crowd-warnings", after=start)
@@ -219,3 +224,49 @@ async def test_a_hundred_followers_share_one_connection(transport: Transport, ho
         await crowd(transport, "bridge")
         assert await asyncio.gather(*following) == [2] * 100
     assert len(listeners) == 1
+
+
+async def test_streams_that_stand_at_the_same_place_read_each_page_once(
+    transport: Transport, house: RunningServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit, reads, page = house.kit("notify"), [], messages.page
+
+    async def counted(*args: Any, **what: Any) -> Any:
+        reads.append(what["after"])
+        return await page(*args, **what)
+
+    monkeypatch.setattr(messages, "page", counted)
+    who = Principal(kind="person", subject="reader", expires_at=time.time() + 60)
+    start = (await house.kit("transport").calls.client(NotifyClient).topic("crowd-warnings")).head
+    followers = [
+        streams.event_stream(
+            kit, messages.Audience(), who=who, topic="crowd-warnings", area=None, after=start
+        )
+        for _ in range(200)
+    ]
+    for follower in followers:
+        await anext(follower)
+    told = [asyncio.ensure_future(anext(follower)) for follower in followers]
+    await asyncio.sleep(0.5)
+    await crowd(transport, "bridge")
+    async with asyncio.timeout(20):
+        frames = await asyncio.gather(*told)
+    assert all(b"transport.warning.raised" in frame for frame in frames)
+    assert len(reads) < 20
+    for follower in followers:
+        await follower.aclose()
+
+
+async def test_nobody_is_called_for_what_is_told_another(house: RunningServices) -> None:
+    """A thousand who wait for their own notifications are not a thousand reads for each that one gets."""
+    kit = house.kit("notify")
+    mine, other = (messages.channel(messages.INBOX, who, None) for who in ("h1_ME", "h1_OTHER"))
+    async with wakeups(kit.settings.redis_url) as calls:
+        await asyncio.sleep(0.5)
+        call, not_mine = calls.next_call(mine), calls.next_call(other)
+        row = NewMessage(messages.INBOX, uuid4(), datetime.now(UTC), None, {"type": "x"}, recipient="h1_ME")
+        async with kit.db.transaction() as tx:
+            await messages.add(tx, [row])
+        async with asyncio.timeout(5):
+            await call.wait()
+        assert not not_mine.is_set()

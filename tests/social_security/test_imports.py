@@ -291,8 +291,11 @@ class TestWhoIdentityCannotPlace:
         """Identity finds a contradiction in whoever is number 2."""
         genuine = people.resolve
 
-        async def resolve(identity: IdentityClient, pushed: Sequence[people.Person]) -> people.Found:
-            found = await genuine(identity, [person for person in pushed if person.number != number(2)])
+        async def resolve(
+            identity: IdentityClient, organisation: str, pushed: Sequence[people.Person]
+        ) -> people.Found:
+            others = [person for person in pushed if person.number != number(2)]
+            found = await genuine(identity, organisation, others)
             problem = Refused("person_conflict", "the register knows somebody else under it")
             return people.Found(found.people, {number(2): problem})
 
@@ -313,7 +316,9 @@ class TestWhoIdentityCannotPlace:
     async def test_while_it_is_away_nothing_is_taken(
         self, door: Door, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def away(identity: IdentityClient, pushed: Sequence[people.Person]) -> people.Found:
+        async def away(
+            identity: IdentityClient, organisation: str, pushed: Sequence[people.Person]
+        ) -> people.Found:
             raise DomainError("identity", "SERVICE_UNAVAILABLE", "the service cannot be reached")
 
         monkeypatch.setattr(people, "resolve", away)

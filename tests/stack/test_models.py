@@ -21,8 +21,17 @@ COLUMNS = """
 """
 DIALECT: Any = registry.load("postgresql")()
 OF_THE_KIT = {
-    *("alembic_version", "dead_letter", "idempotency", "inbox", "inbox_cursor", "job", "leaf"),
-    *("leaf_member", "outbox", "outbox_head"),
+    *("alembic_version", "dead_letter", "heartbeat", "idempotency", "inbox", "inbox_cursor", "job", "leaf"),
+    *(
+        "leaf_member",
+        "offer_change",
+        "outbox",
+        "outbox_head",
+        "outbox_reader",
+        "push_failure",
+        "renewal",
+        "renewed_id",
+    ),
 }
 
 

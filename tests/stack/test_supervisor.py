@@ -4,6 +4,7 @@ Started without the application (tests/support/bare.py): these are tests of the 
 it. tests/stack/test_up.py has the whole of it.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from services.stack.ground import NOBODY, Ground
 from services.stack.home import Home
 from services.stack.postgres import Postgres
 from services.stack.processes import descendants, send, started_at
+from services.stack.program import Program
+from services.stack.supervisor import Supervisor
 from tests.support.suite import Suite, start_suite, stop_suite
 
 pytestmark = pytest.mark.chaos
@@ -53,7 +56,7 @@ def data_of(suite: Suite, server: str) -> Path:
 
 def sql(suite: Suite, statement: str, *, password: str | None = None) -> str:
     """One statement as the administrator, through the wheel's own psql."""
-    from services.stack.suite import server_password
+    from services.stack.ground import server_password
 
     psql = Ground.of(suite.home.path).postgres_bin / "psql"
     port = suite.home.state()["ports"]["postgres"]
@@ -298,6 +301,50 @@ def may_run(uid: int) -> bool:
     except OSError:
         return False
     return done.returncode == 0
+
+
+class Ticking(Program):
+    """Shows its pulse ten times a second."""
+
+    name = "ticking"
+    title = "ticking"
+    pulse_within_s = 1.0
+
+    def __init__(self, folder: Path) -> None:
+        self._pulse = folder / "pulse"
+
+    def command(self) -> list[str]:
+        return ["sh", "-c", f"while :; do date +%s%N > {self._pulse}; sleep 0.1; done"]
+
+    async def ready(self) -> None:
+        while not self._pulse.exists():  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+
+    def pulse(self) -> object:
+        return self._pulse.read_text() if self._pulse.exists() else None
+
+
+async def test_a_frozen_process_is_ended_and_started_again(
+    public_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.stack.supervisor.PULSE_EVERY_S", 0.2)
+    supervisor = Supervisor(Home(public_folder / "frozen"), quiet=True)
+    await supervisor.claim()
+    try:
+        await supervisor.start(Ticking(public_folder))
+        child = supervisor.children["ticking"]
+        assert child.process is not None
+        first = child.process.pid
+        await asyncio.sleep(2.5)
+        assert (child.restarts, child.process.pid) == (0, first), "its heart beats"
+        os.kill(first, signal.SIGSTOP)
+        async with asyncio.timeout(WITHIN_S):
+            while child.restarts == 0:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+        assert child.process.pid != first
+        assert started_at(first) is None, "what was frozen is gone"
+    finally:
+        await supervisor.stop()
 
 
 def test_a_state_file_of_nonsense_is_no_state(public_folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""`python -m tests.support.bare`: the supervisor with its two servers and nothing else, up in a second."""
+"""`python -m tests.support.bare`: the supervisor with its servers and nothing else, up in a second."""
 
 import asyncio
 import sys
 
+from services.stack.backup_plan import BackupPlan
 from services.stack.home import Home
 from services.stack.suite import start_servers
 from services.stack.supervisor import Supervisor
@@ -14,7 +15,7 @@ async def run() -> None:
     await supervisor.claim()
     try:
         supervisor.handle_signals()
-        await start_servers(supervisor)
+        await start_servers(supervisor, plan=BackupPlan.of(supervisor.home))
         say("ready")
         await supervisor.run_until_stopped()
     finally:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from services.kit.calls import DomainError
+from services.kit.settings import Settings
 from services.stack.clients import ClientFile, calls_as_stack, register, words_of
 from services.stack.home import ROOT, Home
 from services.stack.processes import dies_with_parent
@@ -142,6 +143,19 @@ class Suite:
         """The pid of one of the supervisor's children: postgres, valkey, app, worker."""
         return int(self.home.state()["children"][name]["pid"])
 
+    def settings(self) -> Settings:
+        """What the application was started with, read from its environment."""
+        raw = Path(f"/proc/{self.child('app')}/environ").read_bytes()
+        found = dict(item.split("=", 1) for item in raw.decode().split("\0") if item.startswith("HUIMIN_"))
+        return Settings(
+            home=self.home.path,
+            database_url=found["HUIMIN_DATABASE_URL"],
+            redis_url=found["HUIMIN_REDIS_URL"],
+            secret=found["HUIMIN_SECRET"],
+            public_url=found["HUIMIN_PUBLIC_URL"],
+            log_level="WARNING",
+        )
+
     def wait_ready(self, seconds: float = START_S, *, children: int = 4) -> None:
         """Until all children run, or fails with what the suite printed."""
         until = time.monotonic() + seconds
@@ -174,6 +188,7 @@ def start_suite(
     output = folder / "output.txt"
     inherited = {k: v for k, v in python_environment().items() if not k.startswith("HUIMIN_")}
     inherited |= {"HUIMIN_HOME": str(home.path), "HUIMIN_PORT": str(port), "HUIMIN_DEMO": "1"}
+    inherited |= {"HUIMIN_BACKUP": "off"}
     inherited |= environment or {}
     with output.open("ab") as printed:
         process = subprocess.Popen(

@@ -63,7 +63,9 @@ async def test_many_zones_with_what_hangs_on_them_are_three_calls(
     assert [z["occupancy"] for z in zones["nodes"]] == [0, 2, 4, 6, 8]
     assert [z["windows"]["nodes"][0]["peopleIn"] for z in zones["nodes"]] == [0, 1, 2, 3, 4]
     assert all(z["windows"]["pageInfo"]["hasNextPage"] for z in zones["nodes"])
-    assert sorted(p for p in paths if p.startswith("/transport")) == [
+    # Readers of the events tell how far they are whenever they like.
+    asked = (path for path in paths if path.startswith("/transport") and "/outbox" not in path)
+    assert sorted(asked) == [
         "/transport/warnings/newest",
         "/transport/windows",
         "/transport/zones",

@@ -1,6 +1,6 @@
 """Exchange staff's own pages: the catalogue, agreements and what waits for a decision, requests."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Path, Query
@@ -16,6 +16,13 @@ STATES = ("requested", "active", "suspended", "ended", "refused")
 OPS = ("eq", "in", "ge", "le", "prefix")
 CONDITIONS = 3
 """Lines of the request form for conditions on rows."""
+_PUSH_STEPS = {
+    "active": ("pause", "retell"),
+    "paused": ("resume", "retell"),
+    "parked": ("resume", "pause", "retell"),
+}
+_NO_LAG = timedelta(seconds=30)
+"""That all was told is noted now and then."""
 Id = Annotated[str, Path(pattern=r"^[!-~]{1,200}$")]
 After = Annotated[str | None, Query(max_length=2000)]
 
@@ -47,6 +54,31 @@ async def catalogue(
     page = await frame.open(request, lang, size)
     data, errors = await page.run("catalogue", after=after)
     return page.render("catalogue.html", datasets=data.get("datasets"), trouble=page.words(errors))
+
+
+@router.get("/console/exchange/pushes")
+async def pushes(
+    request: Request, lang: frame.Lang = None, size: frame.Text = None, after: After = None
+) -> Response:
+    page = await frame.open(request, lang, size)
+    data, errors = await page.run("pushes", after=after)
+    departments, found = _by_service(data), data.get("dataPushes")
+    for one in found["nodes"] if found else ():
+        one["lag"] = _lag(one)
+        mine = departments.get(one["provider"], {}).get("mine", False)
+        one["may"] = _PUSH_STEPS.get(one["state"], ()) if mine else ()
+    return page.render("pushes.html", pushes=found, departments=departments, trouble=page.words(errors))
+
+
+@router.post("/console/exchange/pushes")
+async def change_push(request: Request) -> Response:
+    page = await frame.open(request)
+    form = await frame.form(request, "id", "step", "reason")
+    mutation = {"pause": "pause", "resume": "go_on", "retell": "retell"}.get(form["step"])
+    errors: list[dict[str, Any]] = [{"extensions": {"code": "BAD_USER_INPUT"}, "message": ""}]
+    if mutation is not None:
+        _, errors = await page.run(mutation, id=form["id"], reason=form["reason"])
+    return frame.back(request, f"{HOME}/pushes", notice="done", errors=errors)
 
 
 @router.get("/console/exchange/agreements/{id}")
@@ -176,6 +208,14 @@ def _may(found: dict[str, Any], departments: dict[str, dict[str, Any]]) -> tuple
             return ("resume", "end") if provides else ("end",) if consumes else ()
         case _:
             return ()
+
+
+def _lag(push: dict[str, Any]) -> str | None:
+    """How long ago all was told, in days, hours, minutes and seconds; None where that says nothing."""
+    if push["evenAt"] is None or push["state"] == "ended":
+        return None
+    lag = datetime.now(UTC) - datetime.fromisoformat(push["evenAt"])
+    return None if lag < _NO_LAG else str(timedelta(seconds=int(lag.total_seconds())))
 
 
 def _chart(use: list[dict[str, Any]]) -> dict[str, Any]:

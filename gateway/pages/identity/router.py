@@ -1,6 +1,7 @@
 """The clerical queue: pairs that may be one person, what speaks for it; decided, and undone."""
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import Query
 from fastapi.requests import Request
@@ -10,7 +11,13 @@ from gateway.pages import frame
 
 HERE = "/console/identity"
 FIRST = 20
-States = Literal["open", "unsure", "same", "different"]
+NOTICES = {
+    "PROPOSED": "now_proposed",
+    "SAME": "now_same",
+    "DIFFERENT": "now_different",
+    "UNSURE": "now_unsure",
+}
+States = Literal["open", "unsure", "proposed", "same", "different"]
 
 router = frame.Router()
 
@@ -28,6 +35,48 @@ async def queue(
     return page.render("queue.html", reviews=data.get("matchReviews"), state=state, errors=errors)
 
 
+@router.get(HERE + "/merge")
+async def merging(
+    request: Request,
+    person: Annotated[str, Query(max_length=64)] = "",
+    lang: frame.Lang = None,
+    size: frame.Text = None,
+) -> Response:
+    page = await frame.open(request, lang, size)
+    return page.render("merge.html", person=person)
+
+
+@router.post(HERE + "/merge")
+async def merge(request: Request) -> Response:
+    page = await frame.open(request)
+    form = await frame.form(request, "person", "other", "reason")
+    data, errors = await page.run("merge", **form)
+    if found := data.get("mergePersons"):
+        return frame.back(request, f"{HERE}/{found['id']}", notice=NOTICES[found["state"]])
+    query = urlencode({"person": form["person"]})
+    return frame.back(request, f"{HERE}/merge?{query}", errors=errors)
+
+
+@router.get(HERE + "/runs")
+async def runs(
+    request: Request,
+    after: Annotated[str | None, Query(max_length=400)] = None,
+    lang: frame.Lang = None,
+    size: frame.Text = None,
+) -> Response:
+    page = await frame.open(request, lang, size)
+    data, errors = await page.run("runs", first=FIRST, after=after)
+    return page.render("runs.html", runs=data.get("linkageRuns"), errors=errors)
+
+
+@router.post(HERE + "/runs")
+async def start_run(request: Request) -> Response:
+    page = await frame.open(request)
+    await frame.form(request)
+    _, errors = await page.run("start_run")
+    return frame.back(request, f"{HERE}/runs", notice="run_started", errors=errors)
+
+
 @router.get(HERE + "/{id}")
 async def review(request: Request, id: str, lang: frame.Lang = None, size: frame.Text = None) -> Response:
     page = await frame.open(request, lang, size)
@@ -41,10 +90,12 @@ async def review(request: Request, id: str, lang: frame.Lang = None, size: frame
 async def decide(request: Request) -> Response:
     page = await frame.open(request)
     form = await frame.form(request, "id", "decision", "reason")
-    _, errors = await page.run(
+    data, errors = await page.run(
         "decide", id=form["id"], decision=form["decision"].upper(), reason=form["reason"]
     )
-    return frame.back(request, f"{HERE}/{form['id']}", notice="decided", errors=errors)
+    found = data.get("decideMatch")
+    notice = NOTICES[found["state"]] if found else None
+    return frame.back(request, f"{HERE}/{form['id']}", notice=notice, errors=errors)
 
 
 @router.post(HERE + "/undo")

@@ -46,6 +46,15 @@ async def me(request: Request, lang: frame.Lang = None, size: frame.Text = None)
     )
 
 
+@router.post("/me/treatments")
+async def object_to_treatment(request: Request) -> Response:
+    page = await frame.open(request)
+    form = await frame.form(request, "organisation", "objects")
+    objects = form["objects"] == "yes"
+    _, errors = await page.run("object", organisation=form["organisation"], objects=objects)
+    return frame.back(request, "/me", notice="objection_noted", errors=errors)
+
+
 @router.get("/me/usage")
 async def usage(
     request: Request,

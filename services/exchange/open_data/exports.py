@@ -29,7 +29,8 @@ from services.exchange.open_data.source import Authority
 from services.exchange.open_shapes import Application, ApplicationIn, ApplicationPage, ExportItem
 from services.exchange.repository import open_data as repository
 from services.exchange.shapes import Dataset
-from services.exchange.terms import HERE, due_after
+from services.exchange.terms import DECIDE_WITHIN_DAYS
+from services.exchange.working_days import HERE, term
 from services.kit import purposes
 from services.kit.app import Kit
 from services.kit.cursors import encode_cursor, uuid_after
@@ -60,9 +61,9 @@ async def apply(kit: Kit, body: ApplicationIn, *, who: Principal) -> Application
     organisation = who.organisation or who.client_id
     resource = Resource("Exchange::Export", "new", organisation=organisation)
     kit.policy.require(who, "exports.request", resource, relations={"custodian"}, purpose=purposes.RESEARCH)
-    dataset = await catalogue.find(kit, body.dataset)
+    dataset = await catalogue.shared(kit, body.dataset)
     _check(body, dataset)
-    id, now = uuid7(), datetime.now(UTC)
+    id, due = uuid7(), term(datetime.now(UTC), DECIDE_WITHIN_DAYS)
     said = body.model_dump(mode="json", exclude={"valid_until"}, exclude_none=True)
     row = {
         "id": id,
@@ -70,7 +71,8 @@ async def apply(kit: Kit, body: ApplicationIn, *, who: Principal) -> Application
         "organisation": organisation,
         **said,
         "valid_until": body.valid_until,
-        "due_at": due_after(now),
+        "due_at": due.ends,
+        "due_by_weekdays": due.by_weekdays,
     }
     async with kit.db.transaction(who) as tx:
         await repository.add_application(tx, row)
@@ -79,8 +81,6 @@ async def apply(kit: Kit, body: ApplicationIn, *, who: Principal) -> Application
 
 
 def _check(body: ApplicationIn, dataset: Dataset) -> None:
-    if dataset.sharing == "none":
-        raise forbidden(f"{dataset.id} is not shared: {dataset.legal_basis}", code="not_shared")
     types = {item.name: item.type for item in dataset.items if item.name != dataset.sector_id}
     faults = []
     for place, one in enumerate(body.items):
@@ -197,10 +197,11 @@ async def make(job: RunningJob) -> dict[str, Any]:
     assert row is not None, "an application is never deleted"
     if row["state"] != "approved":
         return {"state": row["state"]}
-    dataset = await catalogue.find(job.kit, row["dataset"])
-    if dataset.sharing == "none":
-        return await _withheld(job, id, row, f"{dataset.id} is not shared any more")
     items = [ExportItem(**one) for one in row["items"]]
+    try:
+        dataset = await catalogue.shared(job.kit, row["dataset"], {one.item for one in items})
+    except Problem as refusal:
+        return await _withheld(job, id, row, refusal.detail)
     authority = Authority("exports.read", purposes.RESEARCH, row["legal_basis"], row["title"])
     people: list[str] = []
     told: list[anonymity.Told] = []

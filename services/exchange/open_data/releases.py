@@ -18,7 +18,7 @@ from services.kit.database import Connection, Row, Transaction
 from services.kit.jobs import RunningJob
 from services.kit.policy import Resource
 from services.kit.principals import Principal
-from services.kit.problems import conflict, not_found
+from services.kit.problems import Problem, conflict, not_found
 
 JOB = "services.exchange.tasks:make_release"
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
@@ -129,14 +129,17 @@ async def make(job: RunningJob) -> dict[str, Any]:
     if row is None or row["state"] != "queued":
         return {"state": row and row["state"]}
     product = products.find(str(job.args["product"]))
-    dataset = await catalogue.find(job.kit, product.dataset)
+    items = {dimension.item for dimension in product.dimensions}
+    try:
+        dataset = await catalogue.shared(job.kit, product.dataset, items)
+    except Problem as refusal:
+        return await _withheld(job, product.id, refusal.detail)
     authority = Authority(
         "open_data.read", purposes.STATISTICS, product.legal_basis, f"{product.title_zh} · {product.title_en}"
     )
     if dataset.personal and product.counts == "rows":
         return await _withheld(job, product.id, f"{dataset.id} is about people: they are counted, not rows")
     tally, records = cells.Tally(product), 0
-    items = {dimension.item for dimension in product.dimensions}
     async for page in source.pages(job, dataset, items, authority):
         await asyncio.to_thread(tally.add, page.rows, page.people)
         records += len(page.rows)

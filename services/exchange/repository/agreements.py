@@ -10,13 +10,30 @@ TODAY = "(clock_timestamp() at time zone 'Asia/Shanghai')::date"
 """The day quotas count by."""
 _AGREEMENT = """
 select *, created_at as requested_at,
-    state = 'active' and valid_from <= clock_timestamp() and clock_timestamp() < valid_until as in_force,
+    state = 'active' and valid_from <= clock_timestamp() and clock_timestamp() < valid_until
+        and lack is null as in_force,
     state = 'requested' and due_at < clock_timestamp() as overdue
-from agreement"""
+from agreement cross join lateral (
+    select case when withdrawn_at is not null then 'dataset_withdrawn'
+                when description ->> 'sharing' = 'none' then 'not_shared'
+                when cardinality(missing) > 0 then 'agreement_mismatch' end as lack,
+           case when withdrawn_at is null and description ->> 'sharing' = 'none'
+                then array[description ->> 'legal_basis'] else missing end as lacking
+    from (select 1) as always left join dataset on dataset.id = agreement.dataset
+    left join lateral (
+        select array(
+            (select unnest(agreement.items)
+             except select item ->> 'name' from jsonb_array_elements(description -> 'items') as item)
+            union
+            (select asked ->> 'item' from jsonb_array_elements(agreement.filter) as asked
+             except select item ->> 'name' from jsonb_array_elements(description -> 'items') as item
+                    where (item ->> 'filterable')::boolean)
+            order by 1) as missing) as found on dataset.id is not null) as ground"""
+"""`lack`: why the dataset in the catalogue does not carry the agreement; one not heard of yet does."""
 _COLUMNS = (
     "id", "dataset", "provider", "consumer", "items", "filter", "purpose", "details", "legal_basis",
     "needs_consent", "reads_per_day", "rows_per_day", "valid_from", "valid_until", "state", "due_at",
-    "requested_by", "decided_by",
+    "due_by_weekdays", "requested_by", "decided_by",
 )  # fmt: skip
 
 
@@ -48,7 +65,7 @@ async def agreement(db: Connection, id: str) -> Row | None:
 
 
 async def lock(db: Connection, id: str) -> Row | None:
-    return await db.fetchrow(f"{_AGREEMENT} where id = $1 for no key update", id)
+    return await db.fetchrow(f"{_AGREEMENT} where id = $1 for no key update of agreement", id)
 
 
 async def between(
@@ -65,10 +82,9 @@ async def between(
     )
 
 
-async def still_in_force(db: Connection, id: str) -> bool:
-    """Asked with a share lock: whoever suspends the agreement waits for this commit, or came before it."""
-    row = await db.fetchrow(f"{_AGREEMENT} where id = $1 for share", id)
-    return row is not None and bool(row["in_force"])
+async def held(db: Connection, id: str) -> Row | None:
+    """With a share lock: whoever suspends the agreement waits for this commit, or came before it."""
+    return await db.fetchrow(f"{_AGREEMENT} where id = $1 for share of agreement", id)
 
 
 async def set_state(db: Connection, id: str, state: str) -> None:
@@ -125,6 +141,15 @@ async def expired(db: Connection, *, limit: int) -> list[Row]:
                order by id limit $1 for no key update skip locked)
            returning id, dataset, provider, consumer, valid_until""",
         limit,
+    )
+
+
+async def groundless(db: Connection, provider: str) -> list[Row]:
+    """Active agreements about a provider's datasets that these do not carry any more."""
+    return await db.fetch(
+        f"{_AGREEMENT} where provider = $1 and state = 'active' and lack is not null order by id "
+        "for no key update of agreement",
+        provider,
     )
 
 

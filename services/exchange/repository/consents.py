@@ -11,6 +11,7 @@ _CONSENT = """
 select *, revoked_at is null and valid_from <= clock_timestamp()
     and clock_timestamp() < valid_until as in_force
 from consent"""
+_SHARED = "withdrawn_at is null and description ->> 'sharing' <> 'none'"
 
 
 async def add(db: Connection, consent: dict[str, Any]) -> None:
@@ -29,10 +30,8 @@ async def add(db: Connection, consent: dict[str, Any]) -> None:
 
 
 async def known_datasets(db: Connection, ids: Sequence[str]) -> set[str]:
-    """Those of the datasets that are in the catalogue now."""
-    rows = await db.fetch(
-        "select id from dataset where id = any($1::text[]) and withdrawn_at is null", list(ids)
-    )
+    """Those of the datasets that are in the catalogue now, and shared."""
+    rows = await db.fetch(f"select id from dataset where id = any($1::text[]) and {_SHARED}", list(ids))
     return {row["id"] for row in rows}
 
 
@@ -74,16 +73,18 @@ async def consenting(
     dataset: str | None = None,
 ) -> set[str]:
     """Those of the persons whose consent covers this now; to a service's department, it covers the service.
+    About a dataset that is not shared any more it covers nothing.
 
     Asked with a share lock, inside the transaction that answers: whoever revokes waits for its commit, or
     came before it.
     """
     rows = await db.fetch(
-        """select subject from consent
+        f"""select subject from consent
            where subject = any($1::text[]) and purpose = $3
                and (organisation = any($2::text[]) or organisation in (
                    select organisation from department where service = any($2::text[])))
-               and ($4::text is null or $4 = any(actions)) and ($5::text is null or $5 = any(datasets))
+               and ($4::text is null or $4 = any(actions)) and ($5::text is null or $5 = any(datasets)
+                   and exists (select from dataset where dataset.id = $5 and {_SHARED}))
                and revoked_at is null and valid_from <= clock_timestamp() and clock_timestamp() < valid_until
            order by id for share of consent""",
         list(subjects),

@@ -1,5 +1,6 @@
 """Every statement about open data: releases of its tables, applications for exports, their files."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +13,12 @@ _RELEASE = """
 """
 _APPLICATION = """
     id, client_id, organisation, title, details, dataset, items, k, legal_basis, ethics, valid_until, state,
-    requested_at, due_at, overdue_at, decided_at, decided_by, reason,
+    requested_at, due_at, due_by_weekdays, overdue_at, decided_at, decided_by, reason,
     state = 'requested' and due_at <= clock_timestamp() as overdue
 """
 
 
+_NOT_SHARED = "select id from dataset where provider = $1 and description ->> 'sharing' = 'none'"
 NOT_MADE = "could not be made: its job failed; it may be ordered anew"
 """Not what it failed of, which may repeat a value of the rows."""
 _JOB_OVER = "coalesce(job.state, 'failed') in ('failed', 'cancelled')"
@@ -107,6 +109,27 @@ async def withdraw(db: Connection, product: str, version: int, reason: str) -> b
         reason,
     )
     return status.endswith(" 1")
+
+
+async def withdraw_not_shared(
+    db: Connection, provider: str, datasets: Mapping[str, str], reason: str
+) -> list[Row]:
+    """Withdraws what was published of a provider's datasets that are not shared any more.
+
+    Args:
+        datasets: each product's.
+    """
+    return await db.fetch(
+        f"""update open_release set state = 'withdrawn', ended_at = clock_timestamp(), reason = $4
+            where state = 'published' and product in (
+                select product from unnest($2::text[], $3::text[]) as made_of (product, dataset)
+                where dataset in ({_NOT_SHARED}))
+            returning product, version""",
+        provider,
+        list(datasets),
+        list(datasets.values()),
+        reason,
+    )
 
 
 async def releases(db: Connection, product: str, *, before: int | None, limit: int) -> list[Row]:
@@ -242,6 +265,18 @@ async def end_expired(db: Connection, *, limit: int) -> list[Row]:
                order by id limit $1 for update skip locked)
            returning id""",
         limit,
+    )
+    await db.execute("delete from export_file where application_id = any($1)", [row["id"] for row in rows])
+    return rows
+
+
+async def end_not_shared(db: Connection, provider: str, reason: str) -> list[Row]:
+    """Ends exports of a provider's datasets that are not shared any more; their sealed files go."""
+    rows = await db.fetch(
+        f"""update export_application set state = 'ended', reason = $2
+            where state = 'exported' and dataset in ({_NOT_SHARED}) returning id, dataset""",
+        provider,
+        reason,
     )
     await db.execute("delete from export_file where application_id = any($1)", [row["id"] for row in rows])
     return rows

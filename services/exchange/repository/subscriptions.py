@@ -5,6 +5,7 @@ from uuid import UUID
 
 from services.kit.database import Connection, Row
 
+_NOTED_EVERY = "interval '10 seconds'"
 _SUBSCRIPTION = """
 select subscription.*, consumer, dataset, provider, needs_consent,
     agreement.state = 'active' and valid_from <= clock_timestamp() and clock_timestamp() < valid_until
@@ -39,8 +40,21 @@ async def of(db: Connection, consumer: str, *, before: UUID | None, limit: int) 
     )
 
 
-async def one(db: Connection, id: UUID, consumer: str) -> Row | None:
-    return await db.fetchrow(f"{_SUBSCRIPTION} where subscription.id = $1 and consumer = $2", id, consumer)
+async def every(db: Connection, *, before: UUID | None, limit: int) -> list[Row]:
+    """Newest first."""
+    return await db.fetch(
+        f"""{_SUBSCRIPTION} where $1::uuid is null or subscription.id < $1
+            order by subscription.id desc limit $2""",
+        before,
+        limit,
+    )
+
+
+async def one(db: Connection, id: UUID, consumer: str | None = None) -> Row | None:
+    """A subscription; of that consumer alone, when one is named."""
+    return await db.fetchrow(
+        f"{_SUBSCRIPTION} where subscription.id = $1 and ($2::text is null or consumer = $2)", id, consumer
+    )
 
 
 async def due(db: Connection, limit: int) -> list[Row]:
@@ -82,6 +96,16 @@ async def passed(db: Connection, id: UUID, place: str) -> None:
     await db.execute("update subscription set place = $2 where id = $1", id, place)
 
 
+async def even(db: Connection, id: UUID) -> None:
+    """Everything there is was told; not noted at every look."""
+    await db.execute(
+        f"""update subscription set even_at = clock_timestamp(), attempts = 0, reason = null
+            where id = $1 and state = 'active'
+                and (attempts > 0 or coalesce(even_at < clock_timestamp() - {_NOTED_EVERY}, true))""",
+        id,
+    )
+
+
 async def put_off(db: Connection, id: UUID, *, reason: str, seconds: float) -> None:
     await db.execute(
         """update subscription set attempts = attempts + 1, reason = $2,
@@ -98,11 +122,28 @@ async def park(db: Connection, id: UUID, reason: str) -> None:
     )
 
 
-async def resume(db: Connection, id: UUID) -> None:
-    await db.execute(
-        """update subscription set state = 'active', attempts = 0, next_at = clock_timestamp(), reason = null
-           where id = $1 and state = 'parked'""",
-        id,
+async def pause(db: Connection, id: UUID, reason: str) -> bool:
+    """False when there is nothing to hold back."""
+    return bool(
+        await db.fetchval(
+            """update subscription set state = 'paused', reason = $2
+               where id = $1 and state in ('active', 'parked') returning true""",
+            id,
+            reason,
+        )
+    )
+
+
+async def resume(db: Connection, id: UUID, *states: str) -> bool:
+    """Whether it was in one of these states, and goes on now."""
+    return bool(
+        await db.fetchval(
+            """update subscription set state = 'active', attempts = 0, next_at = clock_timestamp(),
+                   reason = null
+               where id = $1 and state = any($2) returning true""",
+            id,
+            states,
+        )
     )
 
 

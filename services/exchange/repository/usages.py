@@ -11,13 +11,15 @@ from services.kit.database import Connection, Row
 async def open_report(db: Connection, report: dict[str, Any]) -> bool:
     """False when the person has one about this usage that is not closed yet."""
     found = await db.fetchval(
-        """insert into usage_report (id, subject, reported_by, leaf_index, usage, organisation, words, due_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8)
+        """insert into usage_report (id, subject, reported_by, leaf_index, usage, organisation, words, due_at,
+                                     due_by_weekdays)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
            on conflict (subject, leaf_index) where state <> 'closed' do nothing returning true""",
         *(
             report[name]
             for name in (
                 *("id", "subject", "reported_by", "leaf_index", "usage", "organisation", "words", "due_at"),
+                "due_by_weekdays",
             )
         ),
     )

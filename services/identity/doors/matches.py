@@ -5,9 +5,11 @@ from uuid import UUID
 
 from fastapi import Query
 
-from services.identity import reviews
-from services.identity.shapes import (
+from services.identity import linkage_runs, reviews
+from services.identity.match_shapes import (
     DecisionRequest,
+    LinkageRun,
+    LinkageRunPage,
     MatchReview,
     MatchReviewPage,
     MatchState,
@@ -15,7 +17,7 @@ from services.identity.shapes import (
     UnmergeRequest,
 )
 from services.identity.vault import VaultTx
-from services.kit.app import KitDep, Router
+from services.kit.app import KitDep, Read, Router, Tx
 from services.kit.principals import Principal, allowed
 
 router = Router(prefix="/identity", tags=["matching"])
@@ -42,7 +44,7 @@ async def read_review(id: UUID, kit: KitDep, tx: VaultTx, who: Clerk) -> MatchRe
 
 @router.post("/match-reviews/{id}/decision")
 async def decide(id: UUID, body: DecisionRequest, kit: KitDep, tx: VaultTx, who: Clerk) -> MatchReview:
-    """One person, two people, or unsure; `same` makes them one at once."""
+    """One person, two people, or unsure; `same` proposes to make them one, and from another clerk does so."""
     return await reviews.decide(tx, kit, who, id, decision=body.decision, reason=body.reason)
 
 
@@ -52,7 +54,30 @@ async def unmerge(id: UUID, body: UnmergeRequest, kit: KitDep, tx: VaultTx, who:
     return await reviews.unmerge(tx, kit, who, id, reason=body.reason)
 
 
+@router.post("/linkage/runs", status_code=202)
+async def start_linkage(kit: KitDep, tx: Tx, who: Clerk) -> LinkageRun:
+    """Looks through the whole register for entries that may be one person; what it finds joins the queue."""
+    return await linkage_runs.start(tx, kit, who)
+
+
+@router.get("/linkage/runs")
+async def list_linkage_runs(
+    kit: KitDep,
+    db: Read,
+    who: Clerk,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> LinkageRunPage:
+    """The runs, the latest first, with how far they are."""
+    return await linkage_runs.page(db, kit, who, after=after, limit=limit)
+
+
+@router.get("/linkage/runs/{id}")
+async def read_linkage_run(id: UUID, kit: KitDep, db: Read, who: Clerk) -> LinkageRun:
+    return await linkage_runs.one(db, kit, who, id)
+
+
 @router.post("/merges", status_code=201)
 async def merge(body: MergeRequest, kit: KitDep, tx: VaultTx, who: Clerk) -> MatchReview:
-    """Makes two people one whom the model has not brought together."""
+    """Proposes to make two people one whom the model has not brought together; another clerk confirms."""
     return await reviews.merge(tx, kit, who, person=body.person, other=body.other, reason=body.reason)

@@ -10,8 +10,7 @@ from services.identity.shapes import (
     TRANSLATE_LIMIT,
     AdoptionRequest,
     MergedIdsPage,
-    RenewalsAnswer,
-    RenewalsRequest,
+    RenewalsPage,
     RotationAnswer,
     RotationRequest,
     SealAnswer,
@@ -36,7 +35,7 @@ TRANSLATE, FIND, ADMIN = "identity:translate", "identity:sector-ids:read", "iden
 Translator = Annotated[Principal, permitted("sector_ids.translated", PEOPLE, TRANSLATE, kinds=("service",))]
 Finder = Annotated[Principal, permitted("sector_ids.read", PEOPLE, FIND, kinds=("service",))]
 Domain = Annotated[
-    Principal, permitted("sector_ids.renewed", PEOPLE, "identity:persons:resolve", kinds=("service",))
+    Principal, permitted("sector_ids.renewed", PEOPLE, "identity:sector-ids:renew", kinds=("service",))
 ]
 Merger = Annotated[
     Principal, permitted("sector_ids.merged", PEOPLE, "identity:persons:resolve", kinds=("service",))
@@ -69,13 +68,18 @@ async def find(body: SectorIdsRequest, kit: KitDep, tx: VaultTx, _who: Finder) -
     return SectorIdsAnswer(ids=found)
 
 
-@router.post("/sector-ids/renewals")
-async def renew(body: RenewalsRequest, kit: KitDep, tx: VaultTx, who: Domain) -> RenewalsAnswer:
+@router.get("/sector-ids/renewals")
+async def renewals(
+    kit: KitDep,
+    tx: VaultTx,
+    who: Domain,
+    after: Annotated[str, Query(max_length=64)] = "",
+    limit: Annotated[int, Query(ge=1, le=TRANSLATE_LIMIT)] = 1000,
+) -> RenewalsPage:
     """The calling service's own ids as its sector's next key version has them."""
-    leaves, register = _parts(kit)
+    _, register = _parts(kit)
     sector = persons.sector_of(who, register)
-    version, ids = await sector_ids.renewed(tx, leaves, register, sector=sector, ids=body.ids)
-    return RenewalsAnswer(version=version, ids=ids)
+    return await sector_ids.renewals(tx, register, sector=sector, after=after, limit=limit)
 
 
 @router.get("/sector-ids/merged")

@@ -185,6 +185,20 @@ def dedupe(model: Model, source: str, folder: Path, *, memory_mb: int = 400, thr
         )
 
 
+def alike(
+    model: Model, source: str, folder: Path, *, memory_mb: int = 400, threads: int = 2
+) -> tuple[Path, int]:
+    """Every pair of one set that is alike enough for review or more: a Parquet file (id_l, id_r, weight,
+    verdict) in `folder`, the heaviest first, and how many there are."""
+    target = folder / "alike.parquet"
+    with database(folder, memory_mb=memory_mb, threads=threads) as db:
+        prepare(db, model, source, "people")
+        weigh_pairs(db, model.for_population(count(db, "people")), ["people"])
+        found = _named("people", "people", "verdict <> 'none'")
+        _write(db, f"{found} order by weight desc, id_l, id_r", target)
+        return target, sum(_verdicts(db))
+
+
 def link(
     model: Model, left: str, right: str, folder: Path, *, memory_mb: int = 400, threads: int = 2
 ) -> Outcome:

@@ -1,6 +1,6 @@
 """SQL about who may be, and who is, one person: blocking keys, pairs to decide, decisions, roots."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -106,6 +106,15 @@ async def candidates(
     return [(row["key"], row["pid"]) for row in rows]
 
 
+async def lock_keys(db: Connection, locks: Collection[int]) -> None:
+    """Until the transaction ends; in one order for everybody, and before any other lock."""
+    await db.execute(
+        """select pg_advisory_xact_lock(hashtext('huimin blocking keys'), lock)
+           from unnest($1::integer[]) as wanted (lock)""",
+        sorted(locks),
+    )
+
+
 async def add_keys(db: Connection, rows: Sequence[KeyRow]) -> None:
     await db.copy_records_to_table("block_key", records=rows, columns=KeyRow._fields)
 
@@ -142,15 +151,51 @@ async def links_decided_by(db: Connection, pids: Sequence[UUID], by: str) -> Non
     await db.execute("update vault.link set decided_by = $2 where pid = any($1)", pids, by)
 
 
-async def add_reviews(db: Connection, rows: Sequence[ReviewRow]) -> None:
-    """Adds the pairs that do not stand there yet, whichever way round, in one order for everybody."""
+async def add_reviews(db: Connection, rows: Sequence[ReviewRow]) -> set[UUID]:
+    """Adds the pairs that do not stand there yet, whichever way round, in one order for everybody.
+
+    Returns:
+        The ids of those added.
+    """
     ordered = sorted(rows, key=lambda row: sorted((row.pid, row.other)))
-    await db.execute(
+    added = await db.fetch(
         """insert into match_review (id, pid, other, why, model, weight, evidence, state, source)
            select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[],
                                 $6::double precision[], $7::jsonb[], $8::text[], $9::text[])
-           on conflict do nothing""",
+           on conflict do nothing returning id""",
         *([row[place] for row in ordered] for place in range(len(ReviewRow._fields))),
+    )
+    return {row["id"] for row in added}
+
+
+async def people_after(db: Connection, after: UUID | None, limit: int) -> list[Row]:
+    """What the model compares of everybody, in the order of their numbers."""
+    return await db.fetch(
+        """select pid::text as id, name, birth_date::text as birth_date, sex, area,
+                  encode(phone_hmac, 'hex') as phone_hmac, null::text as citizen_number
+           from person where ($1::uuid is null or pid > $1) order by pid limit $2""",
+        after,
+        limit,
+    )
+
+
+async def lock_linkage(db: Connection) -> None:
+    """One run of the linkage is begun at a time."""
+    await db.execute("select pg_advisory_xact_lock(hashtext('huimin linkage of the register'))")
+
+
+async def linkage_runs(
+    db: Connection, kind: str, *, id: UUID | None = None, after: UUID | None = None, limit: int = 1
+) -> list[Row]:
+    """The jobs of this kind, the latest first."""
+    return await db.fetch(
+        """select id, state, progress_done, progress_total, result, error, submitted_at, finished_at from job
+           where kind = $1 and ($2::uuid is null or id = $2) and ($3::uuid is null or id < $3)
+           order by id desc limit $4""",
+        kind,
+        id,
+        after,
+        limit,
     )
 
 
@@ -162,7 +207,8 @@ async def decide(db: Connection, rows: Sequence[tuple[UUID, UUID, UUID, str, str
                insert into match_decision (review, pid, other, decision, by, reason)
                select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[])
                returning review, decision, by, reason, at)
-           update match_review set state = decision, decided_by = by, decided_at = at, reason = noted.reason
+           update match_review set state = decision, decided_by = by, decided_at = at, reason = noted.reason,
+               proposed_by = case decision when 'proposed' then by when 'same' then proposed_by end
            from noted where match_review.id = noted.review""",
         *columns,
     )
@@ -264,15 +310,18 @@ async def sector_ids(db: Connection, pids: Sequence[UUID]) -> list[Row]:
     )
 
 
-async def current_ids(db: Connection, sector: str, pid: UUID) -> list[str]:
-    """Ids of the current key version given out in a sector for all entries that are one person with this."""
+async def understood_ids(db: Connection, sector: str, pid: UUID) -> list[str]:
+    """Ids of a sector for all entries that are one person with this, in every key version that is prepared
+    and not over."""
     rows = await db.fetch(
         """select id from person asked
            join person one on one.pid = coalesce(asked.root, asked.pid)
                 or one.root = coalesce(asked.root, asked.pid)
            join vault.sector_id on sector_id.pid = one.pid and sector = $1
            join vault.sector_key key using (sector, version)
-           where asked.pid = $2 and key.state = 'current' order by id""",
+           where asked.pid = $2 and (key.state <> 'offered' or key.prepared_at is not null)
+               and (key.understood_until is null or key.understood_until > now())
+           order by key.state <> 'current', id""",
         sector,
         pid,
     )

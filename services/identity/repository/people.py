@@ -43,13 +43,34 @@ async def pids_by_identifier(
     return {(row["scheme"], row["value_hmac"]): row["pid"] for row in rows}
 
 
-async def pids_by_link(db: Connection, keys: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], UUID]:
+async def pids_by_link(
+    db: Connection, keys: Sequence[tuple[str, bytes]], scope: str
+) -> dict[tuple[str, bytes], UUID]:
+    """Whom an organisation's own identifiers mean."""
     rows = await db.fetch(
         """select source_system, local_hmac, pid from vault.link
            join unnest($1::text[], $2::bytea[]) as wanted (source_system, local_hmac)
-               using (source_system, local_hmac)""",
+               using (source_system, local_hmac)
+           where scope = $3""",
         [system for system, _ in keys],
         [blind for _, blind in keys],
+        scope,
+    )
+    return {(row["source_system"], row["local_hmac"]): row["pid"] for row in rows}
+
+
+async def former_pids_by_link(
+    db: Connection, keys: Sequence[tuple[str, bytes]], source: str
+) -> dict[tuple[str, bytes], UUID]:
+    """Whom they meant to a service before organisations were told apart."""
+    rows = await db.fetch(
+        """select source_system, local_hmac, pid from vault.link
+           join unnest($1::text[], $2::bytea[]) as wanted (source_system, local_hmac)
+               using (source_system, local_hmac)
+           where scope = '' and source = $3""",
+        [system for system, _ in keys],
+        [blind for _, blind in keys],
+        source,
     )
     return {(row["source_system"], row["local_hmac"]): row["pid"] for row in rows}
 
@@ -113,21 +134,22 @@ async def claim_identifiers(db: Connection, rows: Sequence[IdentifierRow], sourc
     )
 
 
-async def claim_links(db: Connection, rows: Sequence[IdentifierRow], source: str) -> int:
+async def claim_links(db: Connection, rows: Sequence[IdentifierRow], source: str, scope: str) -> int:
     return await _claim(
         db,
-        """insert into vault.link (source_system, local_hmac, local_enc, pid, source)
-           select system, blind, sealed, pid, $5
+        """insert into vault.link (source_system, local_hmac, local_enc, pid, source, scope)
+           select system, blind, sealed, pid, $5, $6
            from unnest($1::text[], $2::bytea[], $3::bytea[], $4::uuid[]) as new (system, blind, sealed, pid)
            on conflict do nothing""",
         rows,
         source,
+        scope,
     )
 
 
-async def _claim(db: Connection, sql: str, rows: Sequence[IdentifierRow], source: str) -> int:
+async def _claim(db: Connection, sql: str, rows: Sequence[IdentifierRow], *said: str) -> int:
     ordered = sorted(rows, key=lambda row: (row.system, row.blind))
-    status = await db.execute(sql, *_columns(ordered, 4), source)
+    status = await db.execute(sql, *_columns(ordered, 4), *said)
     return int(status.rpartition(" ")[2])
 
 

@@ -93,6 +93,11 @@ async def known_organisations(db: Connection, codes: Sequence[str]) -> set[str]:
     }
 
 
+async def area_of_organisation(db: Connection, code: str) -> str | None:
+    area: str | None = await db.fetchval("select area from organisation where uscc = $1", code)
+    return area
+
+
 async def keep_former_names(db: Connection, columns: Sequence[Sequence[object]]) -> None:
     """An area that has another name since a later day keeps the one it had until then.
 

@@ -94,6 +94,17 @@ async def count_ids(db: Connection, sector: str, version: int) -> int:
     return int(found)
 
 
+async def with_id(db: Connection, sector: str, version: int, pids: Sequence[UUID]) -> set[UUID]:
+    """Those of the people who have an id of this version."""
+    rows = await db.fetch(
+        "select pid from vault.sector_id where pid = any($1) and sector = $2 and version = $3",
+        pids,
+        sector,
+        version,
+    )
+    return {row["pid"] for row in rows}
+
+
 async def ids_after(
     db: Connection, sector: str, version: int, after: str, limit: int
 ) -> list[tuple[str, UUID]]:

@@ -5,8 +5,8 @@
     consume     takes the log in by position; cursor, inbox row and effect are one commit
     the door    GET /<prefix>/outbox gives the log to whoever finds a gap in the stream
 
-PostgreSQL holds all of it. The stream is a short cut: its entry ids are the log's positions, so that
-whatever the broker loses shows as a gap, which the consumer fills from the door.
+PostgreSQL holds all of it. The stream is a short cut: its entries are numbered by the log's positions, so
+that whatever the broker loses shows as a gap, which the consumer fills from the door.
 """
 
 from services.kit.events.consumer import consume

@@ -28,6 +28,7 @@ class DeadLetter:
     event: Event
     attempts: int
     reason: str
+    first_at: datetime
     next_at: datetime | None
 
 
@@ -57,8 +58,9 @@ async def park(db: "Connection", event: Event, *, attempts: int, reason: str) ->
 async def due(db: "Connection", limit: int = 20) -> list[DeadLetter]:
     """Those to be tried now: the first of each aggregate, if its pause is over."""
     rows = await db.fetch(
-        """select id, event, attempts, reason, next_at from dead_letter as letter
-           where next_at <= now() and not exists (
+        """select id, event, attempts, reason, first_at, next_at from dead_letter as letter
+           -- Further ahead than any pause lies only what was written before the clock was set back.
+           where (next_at <= now() or next_at > now() + interval '5 minutes') and not exists (
                select from dead_letter as earlier
                where earlier.source = letter.source and earlier.aggregate = letter.aggregate
                    and earlier.position < letter.position)
@@ -83,7 +85,7 @@ async def failed_again(db: "Connection", letter: DeadLetter, reason: str) -> Non
 async def waiting_letters(db: "Connection", *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
     """All that wait, oldest first; `after` is the id of the last one seen."""
     rows = await db.fetch(
-        """select id, event, attempts, reason, next_at from dead_letter
+        """select id, event, attempts, reason, first_at, next_at from dead_letter
            where id > $1 order by id limit $2""",
         after,
         limit,
@@ -113,4 +115,5 @@ async def lock(db: "Connection", letter_id: int) -> bool:
 
 
 def _letter(row: "Row") -> DeadLetter:
-    return DeadLetter(row["id"], Event.parse(row["event"]), row["attempts"], row["reason"], row["next_at"])
+    event = Event.parse(row["event"])
+    return DeadLetter(row["id"], event, row["attempts"], row["reason"], row["first_at"], row["next_at"])

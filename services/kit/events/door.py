@@ -1,6 +1,8 @@
 """The doors of a service's events.
 
 GET  /<prefix>/outbox?after&limit          its log, for whoever finds a gap in its stream
+POST /<prefix>/outbox/readers              a reader tells how far it is
+GET  /<prefix>/asyncapi.json               its types of event (AsyncAPI 3)
 GET  /<prefix>/dead-letters?after&limit    events it could not take in, for operators
 POST /<prefix>/dead-letters/{id}/replay    has one tried again
 """
@@ -11,18 +13,24 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from services.kit import telemetry
+from services.kit.events.asyncapi import document
 from services.kit.events.dead_letters import replay, waiting_letters
 from services.kit.events.log import Event, cloud_event
+from services.kit.events.readers import note_reader
+from services.kit.policy import Resource
 from services.kit.principals import Principal, allowed
-from services.kit.problems import not_found
+from services.kit.problems import forbidden, not_found
 
 if TYPE_CHECKING:
     from services.kit.calls import Calls
     from services.kit.database import Connection
 
 PAGE = 500
+LETTERS = Resource("Kit::DeadLetters", id="dead-letters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Logs(Protocol):
 
     async def page(self, source: str, after: Place, *, limit: int = PAGE) -> Page: ...
 
+    async def told(self, source: str, reached: Place) -> None: ...
+
 
 class Doors:
     """The sources' own doors, asked as this service (scope `events:read`)."""
@@ -83,6 +93,13 @@ class Doors:
             params["last"] = str(after.event_id)
         response = await self._calls.request(source, "GET", f"{prefix_of(source)}/outbox", params=params)
         return Page.parse(orjson.loads(response.content))
+
+    async def told(self, source: str, reached: Place) -> None:
+        """Tells the source how far we are. Raises DomainError when it does not answer."""
+        from services.kit.app import prefix_of
+
+        body = {"log": str(reached.log), "position": reached.position}
+        await self._calls.request(source, "POST", f"{prefix_of(source)}/outbox/readers", json=body)
 
 
 async def read_log(db: "Connection", service: str, after: Place, *, limit: int) -> dict[str, Any]:
@@ -106,17 +123,30 @@ async def read_log(db: "Connection", service: str, after: Place, *, limit: int) 
     return {"log": str(own["log"]), "head": own["position"], "same": same, "events": events}
 
 
+class Reached(BaseModel):
+    """Up to where a reader has taken in a log."""
+
+    model_config = ConfigDict(extra="forbid")
+    log: UUID
+    position: Annotated[int, Field(ge=0, le=2**62)]
+
+
 def events_router(prefix: str) -> APIRouter:
     """The doors: the log for services that hold `events:read`, dead letters for `events:replay`."""
-    from services.kit.app import KitDep, Read, Router, Tx
+    from services.kit.app import KitDep, Read, Router, Tx, permitted
 
     router = Router(prefix=prefix, tags=["events"])
+    Reader = Annotated[Principal, allowed("events:read", kinds=("service",))]
+
+    @router.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi(kit: KitDep) -> dict[str, Any]:
+        return document(kit.settings, (kit.name,))
 
     @router.get("/outbox")
     async def outbox(
         kit: KitDep,
         connection: Read,
-        _who: Annotated[Principal, allowed("events:read", kinds=("service",))],
+        _who: Reader,
         after: Annotated[int, Query(ge=0)] = 0,
         last: Annotated[UUID | None, Query(description="The event read at `after`")] = None,
         log: UUID | None = None,
@@ -125,10 +155,16 @@ def events_router(prefix: str) -> APIRouter:
         page = await read_log(connection, kit.name, Place(log, after, last), limit=limit)
         return Response(orjson.dumps(page), media_type="application/json")
 
+    @router.post("/outbox/readers", status_code=204)
+    async def note_reached(tx: Tx, who: Reader, reached: Reached) -> None:
+        if who.service is None:  # everybody is let in while the suite runs with --no-auth
+            raise forbidden("a reader of the log is one of the suite's services")
+        await note_reader(tx, who.service, reached.log, reached.position)
+
     @router.get("/dead-letters")
     async def dead_letters(
         connection: Read,
-        _who: Annotated[Principal, allowed("events:replay")],
+        _who: Annotated[Principal, permitted("dead_letters.read", LETTERS, "events:replay")],
         after: Annotated[int, Query(ge=0, le=2**62)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
@@ -140,9 +176,10 @@ def events_router(prefix: str) -> APIRouter:
                 "event": str(letter.event.id),
                 "type": letter.event.type,
                 "source": letter.event.source,
-                "aggregate": letter.event.aggregate,
+                "aggregate": telemetry.without_people(letter.event.aggregate),
                 "attempts": letter.attempts,
-                "reason": letter.reason,
+                "reason": telemetry.without_people(letter.reason),
+                "first_at": letter.first_at,
                 "next_at": letter.next_at,
             }
             for letter in letters[:limit]
@@ -152,7 +189,7 @@ def events_router(prefix: str) -> APIRouter:
     @router.post("/dead-letters/{id}/replay", status_code=202)
     async def replay_letter(
         tx: Tx,
-        _who: Annotated[Principal, allowed("events:replay")],
+        _who: Annotated[Principal, permitted("dead_letters.replay", LETTERS, "events:replay")],
         id: Annotated[int, Path(ge=1, le=2**62)],
     ) -> dict[str, int]:
         if not await replay(tx, id):

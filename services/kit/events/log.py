@@ -10,8 +10,9 @@ from uuid import UUID
 import orjson
 
 from services.kit import telemetry
+from services.kit.events.declared import check_declared
 from services.kit.ids import uuid7
-from services.kit.waking import wake
+from services.kit.waking import wake, wakes_here
 
 if TYPE_CHECKING:
     from services.kit.database import Row, Transaction
@@ -44,9 +45,8 @@ class Event:
     traceparent: str | None
 
     @classmethod
-    def parse(cls, raw: bytes | Mapping[str, Any]) -> "Event":
+    def parse(cls, found: Mapping[str, Any]) -> "Event":
         """From its CloudEvents form."""
-        found = orjson.loads(raw) if isinstance(raw, bytes) else raw
         return cls(
             id=UUID(found["id"]),
             type=found["type"],
@@ -143,7 +143,8 @@ async def publish(
     """One event in the transaction's commit; returns its id.
 
     Raises:
-        ValueError: the type is not one of this service's, or the data holds a citizen number.
+        ValueError: the type is not one this service declares, the data are not of the declared shape, or
+            hold a citizen number.
     """
     [id] = await publish_many(tx, [Draft(type, aggregate, data, area)])
     return id
@@ -165,22 +166,32 @@ async def publish_many(tx: "Transaction", drafts: Sequence[Draft]) -> list[UUID]
                 as draft (id, type, aggregate, area, body, place)
            order by place""",
         ids,
-        [_checked_type(tx.service, draft.type) for draft in drafts],
+        [_checked_type(tx.service, draft) for draft in drafts],
         [draft.aggregate for draft in drafts],
         [draft.area for draft in drafts],
         [_checked_body(draft) for draft in drafts],
         datetime.now(UTC),
         telemetry.traceparent(),
     )
-    service = tx.service
-    tx.after_commit(lambda: wake(f"{service} relay"))
+    name = relay_name(tx.service)
+    if wakes_here(name):
+        tx.after_commit(lambda: wake(name))
+    else:
+        # The relay runs in another process, which is told with the commit.
+        await tx.execute("select pg_notify($1, '')", name)
     return ids
 
 
-def _checked_type(service: str, type: str) -> str:
-    if not _TYPE.fullmatch(type) or type.partition(".")[0] != service:
-        raise ValueError(f"{type!r}: an event of {service} is named {service}.<thing>.<what happened>")
-    return type
+def relay_name(service: str) -> str:
+    """What a service's relay is woken by: in its own process, and as a channel of the database's."""
+    return f"huimin relay {service}"
+
+
+def _checked_type(service: str, draft: Draft) -> str:
+    if not _TYPE.fullmatch(draft.type) or draft.type.partition(".")[0] != service:
+        raise ValueError(f"{draft.type!r}: an event of {service} is named {service}.<thing>.<what happened>")
+    check_declared(service, draft.type, draft.data)
+    return draft.type
 
 
 def _checked_body(draft: Draft) -> str:
@@ -206,6 +217,11 @@ def cloud_event(service: str, row: "Row") -> bytes:
     return orjson.dumps(event.form() | {"data": orjson.Fragment(row["body"])}, option=orjson.OPT_UTC_Z)
 
 
+def cloud_events(service: str, rows: "Sequence[Row]") -> bytes:
+    """Several, in the CloudEvents JSON Batch Format."""
+    return b"[" + b",".join(cloud_event(service, row) for row in rows) + b"]"
+
+
 def stream_of(service: str, log: UUID) -> str:
     """The key of a log's stream; the braces keep a service's keys together where the broker is sharded."""
-    return f"huimin:events:{{{service}}}:{log}"
+    return f"huimin:log:{{{service}}}:{log}"

@@ -1,5 +1,7 @@
 """From the outbox to the stream: one relay a service, which gives the log its order.
 
+What it finds at a time is one entry of the stream (a CloudEvents batch), whose id is the last one's position.
+
 A commit's number in the outbox is taken before the commit, so numbers become visible out of turn. The relay
 therefore numbers what it sees committed: the position. A transaction that began after another's commit
 always has the later position. Positions are durable before they leave the database, so that one position
@@ -14,8 +16,9 @@ from redis.exceptions import RedisError, ResponseError
 from services.kit import telemetry
 from services.kit.alone import alone
 from services.kit.events.chores import Chores
-from services.kit.events.log import cloud_event, stream_of
-from services.kit.waking import wait, woken
+from services.kit.events.log import cloud_events, relay_name, stream_of
+from services.kit.events.readers import slowest_sql
+from services.kit.waking import wait, wake, woken
 
 if TYPE_CHECKING:
     from services.kit.app import Kit
@@ -23,10 +26,13 @@ if TYPE_CHECKING:
 
 BATCH = 500
 POLL_S = 1.0
-"""How long a commit of another process (a worker's, say) waits at most to be seen."""
-KEPT_ON_STREAM = 20_000
-"""A consumer further behind than this takes the log from the door until it has caught up."""
+"""How long a commit waits at most to be seen, should the word of it be lost."""
+STREAM_AT_LEAST = 1_000
+STREAM_AT_MOST = 500_000
+"""Events, about 250 MB of the broker's memory. A reader further behind than this takes the log from the door
+until it has caught up; long before, it is told of (`readers.BEHIND`)."""
 
+READERS_WAITED_FOR_DAYS = 1
 STREAM_KEPT_S = 14 * 24 * 3600
 """After the last event: nobody else would take away the stream of a database that is no more."""
 
@@ -55,18 +61,28 @@ from outbox where position > $1 order by position limit $2
 async def relay(kit: "Kit") -> None:
     """Runs for as long as the service does; of several processes of a service, one relays at a time."""
     async with kit.db.session() as connection:
-        await alone(connection, f"huimin relay {kit.name}")
-        await _Relay(kit, connection).run()
+        name = relay_name(kit.name)
+        await alone(connection, name)
+
+        def told(*_: Any) -> None:
+            wake(name)
+
+        await connection.add_listener(name, told)
+        try:
+            await _Relay(kit, connection).run()
+        finally:
+            await connection.remove_listener(name, told)
 
 
 class _Relay:
     def __init__(self, kit: "Kit", connection: Any) -> None:
         self._service = kit.name
+        self._beats = kit.beats
         self._redis = kit.redis
         self._connection = connection
         self._stream = ""
-        self._chores = Chores(kit.name, connection)
-        self._position = self._sent = 0
+        self._chores = Chores(kit.name, connection, kit.over)
+        self._position = self._sent = self._taken = 0
         self._looked_at = 0.0
         self._broker_fails = False
 
@@ -74,9 +90,10 @@ class _Relay:
         head = await self._connection.fetchrow("select log, position, sent from outbox_head")
         self._stream = stream_of(self._service, head["log"])
         self._position, self._sent = head["position"], head["sent"]
-        with woken(f"{self._service} relay") as waker:
+        with woken(relay_name(self._service)) as waker:
             while True:
                 waker.clear()
+                self._beats.beat("relay")
                 moved = await self._number_and_send()
                 await self._chores.run_due()
                 if not moved:
@@ -99,10 +116,9 @@ class _Relay:
         return True
 
     async def _send(self, rows: "list[Row]") -> None:
+        last = rows[-1]["position"]
         pipeline = self._redis.pipeline(transaction=False)
-        for row in rows:
-            pipeline.xadd(self._stream, {"event": cloud_event(self._service, row)}, id=f"{row['position']}-0")
-        pipeline.xtrim(self._stream, maxlen=KEPT_ON_STREAM, approximate=True)
+        pipeline.xadd(self._stream, {"events": cloud_events(self._service, rows)}, id=f"{last}-0")
         pipeline.expire(self._stream, STREAM_KEPT_S)
         try:
             answers = await pipeline.execute(raise_on_error=False)
@@ -110,28 +126,33 @@ class _Relay:
             self._failed(error)
             return
         for answer in answers:
-            # An entry that is there already was sent by a relay that died before it could note it.
+            # What is there already was sent by a relay that died before it could note it.
             if isinstance(answer, Exception) and "equal or smaller" not in str(answer):
                 self._failed(answer)
                 return
-        self._sent = rows[-1]["position"]
+        self._sent = last
         telemetry.events_sent.labels(self._service).inc(len(rows))
 
     async def _look_at_stream(self) -> None:
-        """Finds what the broker has lost since it was sent, and goes back to send it again."""
+        """Trims it behind its slowest reader; finds what the broker has lost since it was sent, and goes back
+        to send it again."""
         self._looked_at = time.monotonic()
+        taken = await self._connection.fetchval(slowest_sql(READERS_WAITED_FOR_DAYS))
+        spare = self._position - STREAM_AT_LEAST
+        self._taken = max(spare if taken is None else min(taken, spare), self._position - STREAM_AT_MOST, 0)
         try:
             last = await self._last_on_stream()
             if last > self._position:
                 # Entries of another past of this database: it was restored from a backup.
                 await self._redis.delete(self._stream)
                 last = 0
+            await self._redis.xtrim(self._stream, minid=f"{self._taken + 1}-0")
         except (RedisError, OSError) as error:
             self._failed(error)
             return
         self._broker_fails = False
-        if last < self._sent:
-            self._sent = max(last, self._position - KEPT_ON_STREAM)
+        if max(last, self._taken) < self._sent:
+            self._sent = max(last, self._taken)
             await self._connection.execute("update outbox_head set sent = $1", self._sent)
             telemetry.logger(self._service).warning(
                 "the broker lost events, sending them again",

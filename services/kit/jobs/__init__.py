@@ -3,6 +3,7 @@
     Jobs.submit     a row in the fact's own commit
     poller          hands rows that are due, or whose worker died, to Celery
     run             in the worker: claims the row under a fence, keeps its lease, notes how it ended
+    last_heartbeat  when a job last came all that way: what says that a worker lives
     celery          the Celery app (`services.kit.jobs:celery`), made when somebody asks for it
 
 A second run of the same job is harmless: without the newest fence nothing of it can be written.
@@ -10,6 +11,7 @@ A second run of the same job is harmless: without the newest fence nothing of it
 
 from typing import TYPE_CHECKING, Any
 
+from services.kit.jobs.heartbeat import last_heartbeat
 from services.kit.jobs.table import Job, JobLostError, Jobs, State
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     celery: Celery
 
-__all__ = ["Job", "JobLostError", "Jobs", "RunningJob", "State", "celery", "poller"]
+__all__ = ["Job", "JobLostError", "Jobs", "RunningJob", "State", "celery", "last_heartbeat", "poller"]
 
 
 def __getattr__(name: str) -> Any:

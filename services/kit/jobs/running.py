@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from services.kit import telemetry
 from services.kit.app import Kit, open_kit
 from services.kit.database import Database, Transaction
+from services.kit.jobs import heartbeat
 from services.kit.jobs.table import (
     LEASE_S,
     Job,
@@ -77,7 +80,6 @@ class _Lease(threading.Thread):
         super().__init__(name=f"lease {job.id}", daemon=True)
         self._database = Database(kit.settings, kit.name, max_connections=1)
         self._service = kit.name
-        self._redis_url = kit.settings.redis_url
         self._job = job
         self._lost = lost
         self._ended = threading.Event()
@@ -90,15 +92,13 @@ class _Lease(threading.Thread):
         self.join(timeout=10.0)
 
     async def _beat(self) -> None:
-        from services.kit.jobs.worker import note_alive
-
         await self._database.start()
         try:
             while not await asyncio.to_thread(self._ended.wait, BEAT_S):
-                note_alive(self._redis_url)
                 try:
                     async with self._database.transaction() as tx:
                         await renew(tx, self._job)
+                    show_pulse()
                 except JobLostError:
                     self._lost()
                     return
@@ -131,6 +131,9 @@ async def _attempt(kit: Kit, job: Job) -> None:
         result = await work
         async with kit.db.transaction() as tx:
             await note_done(tx, job, result)
+        if job.kind == heartbeat.KIND:
+            show_pulse()
+            return
         log.info("job done", extra=about)
     except (JobLostError, asyncio.CancelledError):
         log.warning("job given up: it was cancelled or has another runner", extra=about)
@@ -142,6 +145,13 @@ async def _attempt(kit: Kit, job: Job) -> None:
                 await note_failed(tx, job, text, retry=not isinstance(error, ValueError))
     finally:
         await asyncio.to_thread(lease.stop)
+
+
+def show_pulse() -> None:
+    """For whoever watches this worker: a heartbeat finished, or a long job's lease was renewed, just now."""
+    file = os.environ.get("HUIMIN_PULSE_FILE")
+    if file:
+        Path(file).touch()
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, work: "asyncio.Future[Any]") -> None:

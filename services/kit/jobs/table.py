@@ -1,8 +1,9 @@
 """The job table, and what may be done to a row. Every write of a runner carries its fence."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
@@ -17,6 +18,11 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 ATTEMPTS = 5
 LEASE_S = 15.0
 """A job whose worker has not been heard of for this long is given to another."""
+# Each of these times was written by the database's own clock. One that lies further ahead than anybody writes
+# was written before that clock was set back: nothing waits for it.
+_DUE = """(state = 'queued' and (due_at <= now() or due_at <= submitted_at
+                                    or (attempt > 0 and due_at > now() + interval '10 minutes')))"""
+_FREE = "(state = 'running' and (lease_until < now() or lease_until > now() + interval '2 minutes'))"
 _KIND = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)+:[a-z_]\w*")
 
 
@@ -82,12 +88,12 @@ class Jobs:
             raise ValueError(f"{kind!r} is not the name of a function, package.tasks:function")
         id = uuid7()
         await tx.execute(
-            """insert into job (id, kind, args, due_at, max_attempts, traceparent)
-               values ($1, $2, $3, $4, $5, $6)""",
+            """insert into job (id, kind, args, submitted_at, due_at, max_attempts, traceparent)
+               values ($1, $2, $3, now(), coalesce($4, now()), $5, $6)""",
             id,
             kind,
             args or {},
-            due_at or datetime.now(UTC),
+            due_at,
             max_attempts,
             telemetry.traceparent(),
         )
@@ -116,22 +122,29 @@ async def due(db: "Connection", *, limit: int = 50) -> list[UUID]:
     worker may be busy.
     """
     await db.execute(
-        """update job set state = 'failed', lease_until = null, finished_at = now(),
+        f"""update job set state = 'failed', lease_until = null, finished_at = now(),
                error = format('its worker ended in each of %s attempts', attempt)
-           where state = 'running' and lease_until < now() and attempt >= max_attempts"""
+           where {_FREE} and attempt >= max_attempts"""
     )
     rows = await db.fetch(
-        """update job set handed = handed + 1, handed_at = now()
+        f"""update job set handed = handed + 1, handed_at = now()
            where id = any(array(
                select id from job
-               where ((state = 'queued' and due_at <= now()) or (state = 'running' and lease_until < now()))
-                   and (handed_at is null
+               where ({_DUE} or {_FREE})
+                   and (handed_at is null or handed_at > now() + interval '1 minute'
                         or handed_at < now() - make_interval(secs => least(10 * 2 ^ (handed - 1), 600)))
                order by due_at limit $1 for update skip locked))
            returning id""",
         limit,
     )
     return [row["id"] for row in rows]
+
+
+async def not_handed(db: "Connection", ids: Sequence[UUID]) -> None:
+    """Celery did not take them: as if nobody had tried."""
+    await db.execute(
+        "update job set handed = handed - 1, handed_at = null where id = any($1::uuid[]) and handed > 0", ids
+    )
 
 
 async def claim(db: "Connection", id: UUID) -> Job | None:
@@ -141,7 +154,7 @@ async def claim(db: "Connection", id: UUID) -> Job | None:
                 lease_until = now() + make_interval(secs => $2), handed = 0, handed_at = null,
                 started_at = coalesce(started_at, now())
             where id = $1 and attempt < max_attempts
-                and ((state = 'queued' and due_at <= now()) or (state = 'running' and lease_until < now()))
+                and ({_DUE} or {_FREE})
             returning {_COLUMNS}""",
         id,
         LEASE_S,

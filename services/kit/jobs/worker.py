@@ -2,24 +2,13 @@
 
 import asyncio
 import os
-import threading
-import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from celery import Celery
-from celery.signals import worker_ready
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 RUN_JOB = "huimin.run_job"
-HEARTBEAT = "huimin.heartbeat"
 QUEUE = "huimin"
-ALIVE_KEY = "huimin:worker:alive"
-ALIVE_S = 60
-HEARTBEAT_EVERY_S = 20.0
 VISIBILITY_TIMEOUT_S = 3600
 
 
@@ -47,12 +36,13 @@ def make_celery() -> Celery:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "socket_keepalive": True,
+            # A broker that hangs must not hold a thread of the application for ever.
+            "socket_connect_timeout": 5,
+            "socket_timeout": 30,
             "health_check_interval": 10,
         },
     )
     app.task(name=RUN_JOB)(run_job)
-    app.task(name=HEARTBEAT)(heartbeat)
-    worker_ready.connect(_start_heartbeats, weak=False, dispatch_uid="huimin heartbeats")
     return app
 
 
@@ -64,38 +54,3 @@ def run_job(service: str, job_id: str) -> None:
     from services.kit.jobs.running import run
 
     asyncio.run(run(service, UUID(job_id)))
-
-
-def heartbeat() -> None:
-    note_alive(_broker_url())
-
-
-def note_alive(broker_url: str) -> None:
-    """A worker's pool process took something up just now."""
-    import redis
-
-    with redis.Redis.from_url(broker_url, socket_timeout=2.0) as broker:
-        try:
-            broker.set(ALIVE_KEY, f"{time.time():.0f}", ex=ALIVE_S)
-        except redis.RedisError:
-            return  # without a broker nobody can ask either
-
-
-async def worker_alive(broker: "Redis") -> bool:
-    """Whether a worker has taken something up in the last minute: a process that is up may still be stuck."""
-    return bool(await broker.exists(ALIVE_KEY))
-
-
-def _start_heartbeats(**_: Any) -> None:
-    threading.Thread(target=_send_heartbeats, name="heartbeats", daemon=True).start()
-
-
-def _send_heartbeats() -> None:
-    """Through the broker to our own pool and back: what arrives proves the whole way."""
-    while True:
-        try:
-            make_celery().send_task(HEARTBEAT, expires=2 * HEARTBEAT_EVERY_S, retry=False)
-        except Exception:  # noqa: BLE001 - kombu raises what its transport raises; a missing beat says it all
-            time.sleep(1.0)
-            continue
-        time.sleep(HEARTBEAT_EVERY_S)

@@ -2,6 +2,7 @@
 
 registers   clients, organisations, accounts
 usages      a hospital, an auditor and a stranger at one citizen's data
+duty        who is told of a crowd, and who after them
 city        the city's own process, pushing through the public doors
 asking      the gateway, as an app asks it
 checks      `--check`: what held, step by step
@@ -11,6 +12,7 @@ screen      progress and lines in the terminal
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from services.stack.clients import calls_as_stack
 from services.stack.demo.asking import Gateway, words_of
 from services.stack.demo.checks import CheckTable, check_city
 from services.stack.demo.city import FIRST, REST, City
+from services.stack.demo.duty import PACE, keep_roster
 from services.stack.demo.registers import PASSWORD, audit_benefits, open_accounts, register_city
 from services.stack.demo.screen import Screen
 from services.stack.demo.usages import CITIZEN, make_accesses
@@ -67,6 +70,7 @@ class Demo:
         self.gateway = Gateway(self.address, PASSWORD)
         self.accounts: list[dict[str, Any]] = []
         self.clients: list[dict[str, Any]] = []
+        self.duty_roster: dict[str, Any] = {}
         self.totals: dict[str, Any] = {}
         self.refused: list[str] = []
         self.replayed_before = False
@@ -82,6 +86,7 @@ class Demo:
             )
             await self.push(*FIRST)
             self.accounts = await open_accounts(calls, roster)
+        [self.duty_roster] = roster["duty_rosters"]
 
     async def push(self, *kinds: str) -> None:
         """Raises Refusal when the city could not push, or a door refused something."""
@@ -130,6 +135,7 @@ class Demo:
     async def fill(self) -> None:
         """The rest of the city, behind what is shown already."""
         began = time.monotonic()
+        await keep_roster(self, self.duty_roster)
         await self.push(*REST)
         line = self.screen.line
         line(f"\n  ✓ 城市已就绪 · the city is filled  {time.monotonic() - began:.0f} s")
@@ -169,6 +175,7 @@ class Demo:
 async def run_demo(home: Home, plan: Plan) -> int:
     """Until Ctrl-C; with `check`, until everything is checked: 0 only if all of it held."""
     began = time.monotonic()
+    os.environ.setdefault("HUIMIN_ESCALATION_PACE", str(PACE))
     options = Options(demo=True)
     try:
         async with running(home, options) as supervisor:
@@ -199,6 +206,7 @@ async def _check(demo: Demo) -> int:
     await demo.prepare()
     await demo.gateway.ask(READY_QUERY.read_text(), as_=demo.citizen)
     table.first_answer_s = time.monotonic() - demo.started
+    await keep_roster(demo, demo.duty_roster)
     events: list[dict[str, Any]] = []
     listening = asyncio.Event()
 

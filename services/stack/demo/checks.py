@@ -14,6 +14,7 @@ from rich.table import Table
 
 from services.stack.clients import ClientFile
 from services.stack.demo.asking import words_of
+from services.stack.demo.duty import climbs_and_stops
 from services.stack.demo.usages import CITIZEN, DATA_USAGE, make_accesses
 from services.stack.home import ROOT, Home
 from services.stack.program import python_environment
@@ -109,6 +110,7 @@ async def check_city(demo: "Demo", table: CheckTable, events: list[dict[str, Any
         ("数据使用", "a citizen sees who read their data, and why", facts.usages),
         ("预警", "warnings are those of the reference", facts.warnings),
         ("实时", "a subscriber got each of them once", facts.live),
+        ("值班", "an unacknowledged warning climbs, and stops when it is taken in hand", facts.duty),
         ("拒绝", "who may not see is refused", facts.denials),
         ("令牌", "a token for another audience is refused", facts.audience),
         ("访问日志", "the access log verifies", facts.access_log),
@@ -266,6 +268,9 @@ class Facts:
         twice = len(cursors) - len(set(cursors))
         detail = f"differs: {', '.join(wrong)}" if wrong else f"{len(cursors)} messages"
         return not wrong and not twice, detail
+
+    async def duty(self) -> tuple[bool, str]:
+        return await climbs_and_stops(self.demo, self.demo.duty_roster)
 
     async def denials(self) -> tuple[bool, str]:
         nobody = await self.demo.gateway.ask("{ findings(first: 1) { nodes { rule } } }")

@@ -144,7 +144,7 @@ def _walk(kind: GraphQLObjectType, value: Mapping[str, Any], owners: bool, into:
                 _walk(below, item, owners, into)
 
 
-def _asked(name: str, one: GraphQLField, given: Mapping[str, Any], ids: Mapping[str, str]) -> str:
+def _asked(name: str, one: GraphQLField, given: Mapping[str, Any], ids: Mapping[str, Any]) -> str:
     said = {key: ids[value[1:]] if str(value).startswith("$") else value for key, value in given.items()}
     arguments = f"({', '.join(f'{key}: {_literal(value)}' for key, value in said.items())})" if said else ""
     return f"{name}{arguments}{_selection(one, ())}"

@@ -98,7 +98,7 @@ def asked(
 
 
 async def _ask(
-    http: httpx.AsyncClient, path: Path, token: str | None, ids: Mapping[str, str], said: Mapping[str, Any]
+    http: httpx.AsyncClient, path: Path, token: str | None, ids: Mapping[str, Any], said: Mapping[str, Any]
 ) -> Answer:
     said = cast("Mapping[str, Any]", _filled(said, ids))
     headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -125,7 +125,7 @@ class _Parameters(dict[str, str]):
         return "1" if name == "version" else UNKNOWN
 
 
-def _filled(value: Any, ids: Mapping[str, str]) -> Any:
+def _filled(value: Any, ids: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
         return ids[value[1:]] if value.startswith("$") else value
     if isinstance(value, Mapping):

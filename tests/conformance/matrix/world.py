@@ -41,6 +41,11 @@ HOSPITAL, HOSPITAL_2, BUREAU, SCHOOL, SCHOOL_2, OFFICE, OFFICE_2 = (
     body + uscc_check_character(body) for body in (f"1233010647011608{digit}" for digit in range(1, 8))
 )
 NEAR, FAR = "330106", "310101"
+BROWSER = (
+    "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+    "BTBZMqHH6r4Tts7J_aSIgg",
+)
+"""Keys of a browser that rings: RFC 8291 section 5."""
 MARKS = ("matrix-mark", "矩阵甲", "小矩")
 """Of the owner: in every free text; the name in the register; the given name in the roster."""
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -57,11 +62,13 @@ STAFF: dict[str, tuple[str, str, str]] = {
     "operator": ("operator", OFFICE, NEAR),
     "exchange_staff": ("exchange_staff", OFFICE, NEAR),
     "identity_clerk": ("identity_clerk", OFFICE, NEAR),
+    "identity_clerk_elsewhere": ("identity_clerk", OFFICE, FAR),
     "clinician": ("clinician", HOSPITAL, NEAR),
     "clinician_elsewhere": ("clinician", HOSPITAL_2, NEAR),
     "privacy_officer": ("privacy_officer", HOSPITAL, NEAR),
     "privacy_officer_elsewhere": ("privacy_officer", HOSPITAL_2, NEAR),
     "data_steward": ("data_steward", OFFICE, NEAR),
+    "duty_lead": ("duty_lead", BUREAU, NEAR),
 }
 CLIENTS = {
     # The kind of client, and its organisation.
@@ -88,7 +95,7 @@ class World:
     """The callers, and the ids of what was seeded for paths and arguments that need one."""
 
     suite: Suite
-    ids: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, Any] = field(default_factory=dict)
     _tokens: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
     def session(self, caller: str) -> str:
@@ -96,6 +103,13 @@ class World:
 
     def graphql(self, caller: str, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         return self.suite.graphql(query, variables, as_=None if caller == "nobody" else f"matrix-{caller}")
+
+    def done(self, caller: str, query: str, **variables: Any) -> Any:
+        """The one field that is asked for."""
+        answer = self.graphql(caller, query, variables)
+        assert "errors" not in answer, answer
+        [found] = answer["data"].values()
+        return found
 
     def token(self, caller: str, service: str) -> str | None:
         """What the caller can show at a service's door: None when it gets no token that is good there."""
@@ -141,15 +155,17 @@ def _audience(token: str) -> list[str]:
 
 
 def build(suite: Suite) -> World:
-    """Everybody registered, the owner's records pushed, the audit run, a warning acknowledged."""
+    """Everybody registered, the owner's records pushed, audits and linkage run, a warning acknowledged."""
     world = World(suite)
     _accounts(suite)
     _health(world)
     _social_security(world)
     _education(world)
+    _told(world)
     _transport(world)
     _asked_of_the_exchange(world)
     _emergency(world)
+    _operated(world)
     return world
 
 
@@ -163,8 +179,15 @@ def _accounts(suite: Suite) -> None:
         }
         for who, number in PERSONS.items()
     ]
-    answer = suite.as_stack("POST", "identity", "/identity/persons", {"people": people})
-    assert {one["outcome"] for one in answer["people"]} <= {"created", "matched"}, answer
+    double = {
+        "ref": "double",
+        "identifiers": [{"system": "urn:matrix:mrn", "value": "1"}],
+        "name": MARKS[1],
+        "birth_date": "2015-03-15",
+        "area": NEAR,
+    }
+    answer = suite.as_stack("POST", "identity", "/identity/persons", {"people": [*people, double]})
+    assert [one["outcome"] for one in answer["people"]] == ["created"] * len(people) + ["review"], answer
     kinds = {HOSPITAL: "hospital", HOSPITAL_2: "hospital", SCHOOL: "school", SCHOOL_2: "school"}
     organisations = [
         {"uscc": code, "name": f"矩阵机构 {code}", "kind": kinds.get(code, "agency"), "area": NEAR}
@@ -203,6 +226,25 @@ def _health(world: World) -> None:
     world.ids["patient"], world.ids["observation"] = (
         location.split("/")[1] for location in locations(answer.json())
     )
+    _claimed(world)
+
+
+def _claimed(world: World) -> None:
+    """Another hospital says that it treats the owner, who objects: it sees no more than before."""
+    full = "urn:uuid:22222222-2222-4222-8222-222222222222"
+    visit = {
+        "resourceType": "Encounter",
+        "status": "finished",
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+        "subject": {"reference": full},
+        "period": {"start": "2026-03-02T08:00:00+08:00"},
+    }
+    with world.suite.client("hospital", HOSPITAL_2) as http:
+        entries = (post(patient((CITIZEN_NUMBER, OWNER_NUMBER)), full), post(visit))
+        answer = http.post("/fhir", json=transaction(*entries))
+    assert answer.status_code == 200, answer.text
+    objection = "mutation ($who: String!) { objectToTreatment(organisation: $who) }"
+    assert world.done("owner", objection, who=HOSPITAL_2)
 
 
 def _social_security(world: World) -> None:
@@ -256,6 +298,24 @@ def _education(world: World) -> None:
     world.ids["education_import"] = answer.headers["location"].rpartition("/")[2]
 
 
+def _told(world: World) -> None:
+    """Where the owner is told; and of the area a roster, with one of the flow staff on duty at all hours."""
+    ring = """mutation ($at: String!, $key: String!, $auth: String!) {
+      registerPush(endpoint: $at, p256dh: $key, auth: $auth) { id } }"""
+    world.done("owner", ring, at=f"https://{MARKS[0]}.example/", key=BROWSER[0], auth=BROWSER[1])
+    keep = "mutation ($id: ID, $input: DutyRosterInput!) { keepDutyRoster(id: $id, input: $input) { id } }"
+    roster = {"nameZh": "矩阵值班", "nameEn": "Matrix duty", "area": NEAR}
+    id = world.ids["roster"] = world.done("duty_lead", keep, input=roster)["id"]
+    join = "mutation ($id: ID!, $name: String!) { joinDutyRoster(id: $id, name: $name) { id } }"
+    world.done("flow_staff", join, id=id, name=MARKS[0])
+    inside = "query ($id: ID!) { dutyRoster(id: $id) { members { id } } }"
+    [member] = world.done("duty_lead", inside, id=id)["members"]
+    confirm = "mutation ($id: ID!, $member: ID!) { confirmDutyMember(id: $id, member: $member) { id } }"
+    world.done("duty_lead", confirm, id=id, member=member["id"])
+    duty = {"member": member["id"], "firstDay": "2026-01-01"}
+    world.done("duty_lead", keep, id=id, input=roster | {"duties": [duty]})
+
+
 def _transport(world: World) -> None:
     zone, now = f"matrix-{uuid4().hex[:8]}", datetime.now(UTC).replace(second=0, microsecond=0)
     name = {"zh": "矩阵区", "en": "Matrix"}
@@ -270,11 +330,10 @@ def _transport(world: World) -> None:
         taken = http.post(f"/transport/zones/{zone}/counts", json=counts)
         assert taken.status_code == 200, taken.text
     query = "query ($zone: ID!) { zone(id: $zone) { warnings(first: 1) { nodes { id } } } }"
-    found = world.graphql("flow_staff", query, {"zone": zone})
-    world.ids |= {"zone": zone, "warning": found["data"]["zone"]["warnings"]["nodes"][0]["id"]}
+    found = world.done("flow_staff", query, zone=zone)
+    world.ids |= {"zone": zone, "warning": found["warnings"]["nodes"][0]["id"]}
     mutation = "mutation ($id: ID!, $note: String) { acknowledgeWarning(id: $id, note: $note) { id } }"
-    answer = world.graphql("flow_staff", mutation, {"id": world.ids["warning"], "note": MARKS[0]})
-    assert "errors" not in answer, answer
+    world.done("flow_staff", mutation, id=world.ids["warning"], note=MARKS[0])
 
 
 def _asked_of_the_exchange(world: World) -> None:
@@ -287,27 +346,41 @@ def _asked_of_the_exchange(world: World) -> None:
         "validUntil": until,
         "actions": ["fhir.read"],
     }
-    answer = world.graphql("owner", give, {"input": consent})
-    assert "errors" not in answer, answer
-    world.ids["consent"] = answer["data"]["giveConsent"]["id"]
-    listed = "{ me { dataUsage(first: 20) { nodes { action proof { leafIndex } } } } }"
+    world.ids["consent"] = world.done("owner", give, input=consent)["id"]
+    listed = "{ me { dataUsage(first: 50) { nodes { action proof { leafIndex } } } } }"
     waited = time.monotonic() + 20
-    usages: list[dict[str, Any]] = []
-    while not usages:
-        assert time.monotonic() < waited, "no usage of the owner's data is listed"
+    leaf = None
+    while leaf is None:
+        assert time.monotonic() < waited, "no usage of the owner's data alone is listed"
         time.sleep(0.3)
-        answer = world.graphql("owner", listed)
-        assert "errors" not in answer, answer
-        usages = answer["data"]["me"]["dataUsage"]["nodes"]
+        usages = world.done("owner", listed)["dataUsage"]["nodes"]
+        alone = (one["proof"]["leafIndex"] for one in usages if one["action"] == "persons.resolved")
+        leaf = next(alone, None)
     report = "mutation ($leaf: Int!, $words: String!) { reportUsage(leafIndex: $leaf, words: $words) { id } }"
-    leaf = usages[-1]["proof"]["leafIndex"]
-    answer = world.graphql("owner", report, {"leaf": leaf, "words": MARKS[0]})
-    assert "errors" not in answer, answer
-    world.ids |= {"report": answer["data"]["reportUsage"]["id"], "leaf": str(leaf)}
+    reported = world.done("owner", report, leaf=leaf, words=MARKS[0])
+    world.ids |= {"report": reported["id"], "leaf": leaf}
 
 
 def _emergency(world: World) -> None:
     opening = "mutation ($id: ID!, $reason: String!) { breakGlass(patient: $id, reason: $reason) { id } }"
-    variables = {"id": world.ids["patient"], "reason": f"{MARKS[0]} 昏迷送医"}
-    answer = world.graphql("clinician_elsewhere", opening, variables)
-    assert "errors" not in answer, answer
+    world.done("clinician_elsewhere", opening, id=world.ids["patient"], reason=f"{MARKS[0]} 昏迷送医")
+
+
+def _operated(world: World) -> None:
+    """A drill's outcome told, changes pushed to somebody, the register looked through for doubles."""
+    outcome = {
+        "id": str(uuid4()), "at": datetime.now(UTC).isoformat(), "kind": "drill", "ok": True, "seconds": 9.5,
+        "rpo_s": 0.0, "rto_s": 4.5, "bytes": 1_000_000, "detail": "restored",
+    }  # fmt: skip
+    world.suite.as_stack("POST", "audit", "/audit/outcomes", outcome)
+    [push] = world.done("exchange_staff", "{ dataPushes { nodes { id } } }")["nodes"]
+    world.ids["push"] = push["id"]
+    [review] = world.done("identity_clerk", "{ matchReviews { nodes { id } } }")["nodes"]
+    world.ids["match_review"] = review["id"]
+    until = time.monotonic() + RUN_S
+    run = world.done("identity_clerk", "mutation { startLinkage { state } }")
+    while run["state"] in {"QUEUED", "RUNNING"}:
+        assert time.monotonic() < until, run
+        time.sleep(0.3)
+        [run] = world.done("identity_clerk", "{ linkageRuns(first: 1) { nodes { state error } } }")["nodes"]
+    assert run["state"] == "DONE", run

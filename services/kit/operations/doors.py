@@ -1,6 +1,5 @@
-"""The operators' doors under each service's prefix: liveness, readiness, metrics."""
+"""The operators' doors under each service's prefix: liveness, readiness, metrics, figures."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -11,25 +10,32 @@ from starlette.responses import JSONResponse, Response
 
 from services.kit import telemetry
 from services.kit.database import Connection
+from services.kit.operations import figures
+from services.kit.operations.shapes import Operations
+from services.kit.policy import Resource
 from services.kit.principals import Principal, allowed
 
-VERSION = "0.1.0"
-READY_WITHIN_S = 2.0
+SCOPE = "operations:read"
+FIGURES = Resource("Kit::Operations", id="operations")
 COUNTS_KEPT_S = 2.0
+SHOWN_S = 1.0
+"""However many operators look, the figures are read once within this time."""
 
 Counts = Callable[[Connection], Awaitable[dict[str, int]]]
 
 
 def router(name: str, prefix: str, counts: Counts | None = None) -> APIRouter:
-    found = APIRouter(prefix=prefix, include_in_schema=False)
+    from services.kit.app import Router
+
+    found = Router(prefix=prefix, include_in_schema=False)
 
     @found.get("/livez")
     async def livez() -> dict[str, str]:
-        return {"service": name, "status": "live", "version": VERSION}
+        return {"service": name, "status": "live", "version": figures.VERSION}
 
     @found.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
-        checks = await _checks(request.app.state.kit)
+        checks = await figures.checks(request.app.state.kit)
         ready = all(value == "ok" for value in checks.values())
         return JSONResponse(
             {"service": name, "status": "ready" if ready else "not ready", "checks": checks},
@@ -40,9 +46,26 @@ def router(name: str, prefix: str, counts: Counts | None = None) -> APIRouter:
     async def metrics() -> Response:
         return telemetry.metrics_response()
 
+    _add_figures(found)
     if counts is not None:
         _add_counts(found, counts)
     return found
+
+
+def _add_figures(router: APIRouter) -> None:
+    from services.kit.app import KitDep, permitted
+
+    kept: dict[str, tuple[float, Operations]] = {}
+
+    @router.get("/operations")
+    async def operations(
+        kit: KitDep, _who: Annotated[Principal, permitted("operations.read", FIGURES, SCOPE)]
+    ) -> Operations:
+        until, found = kept.get(kit.name, (0.0, None))
+        if found is None or until < time.monotonic():
+            found = await figures.read(kit)
+            kept[kit.name] = time.monotonic() + SHOWN_S, found
+        return found
 
 
 def _add_counts(router: APIRouter, counts: Counts) -> None:
@@ -58,21 +81,3 @@ def _add_counts(router: APIRouter, counts: Counts) -> None:
             kept["until"] = time.monotonic() + COUNTS_KEPT_S
         found: dict[str, int] = kept["counts"]
         return found
-
-
-async def _checks(kit: Any) -> dict[str, str]:
-    checks = {"broker": kit.redis.ping()}
-    if kit.database is not None:
-        checks["database"] = _select_one(kit.database)
-    answers = await asyncio.gather(
-        *(asyncio.wait_for(check, READY_WITHIN_S) for check in checks.values()), return_exceptions=True
-    )
-    return {
-        name: "ok" if not isinstance(answer, BaseException) else type(answer).__name__
-        for name, answer in zip(checks, answers, strict=True)
-    }
-
-
-async def _select_one(database: Any) -> None:
-    async with database.read() as connection:
-        await connection.fetchval("select 1")

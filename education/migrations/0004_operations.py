@@ -1,0 +1,10 @@
+"""Heartbeats of the service's processes, and pushes that failed, for its operators."""
+
+from services.kit.migrations import operations_tables
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    operations_tables()

@@ -1,0 +1,10 @@
+"""How far each reader of the service's log is: what the stream is trimmed behind."""
+
+from services.kit.migrations import reader_table
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    reader_table()
