@@ -194,7 +194,15 @@ def run_tests(
 ) -> None:
     """运行测试 · run the tests; further arguments go to pytest."""
     # A worker for each of two cores; a file stays with one, which shares its servers between its tests.
-    _become("-m", "pytest", "-n3", "--dist=loadfile", *(["--long"] if long else []), *context.args)
+    _become(
+        "-m",
+        "pytest",
+        "-n3",
+        "--dist=loadfile",
+        "--no-loadscope-reorder",
+        *(["--long"] if long else []),
+        *context.args,
+    )
 
 
 @huimin.command()

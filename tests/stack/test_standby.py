@@ -120,7 +120,7 @@ def test_commits_wait_for_a_standby_that_is_away_then_go_on_with_an_alarm(double
         # It is still connected, and answers nothing: the server gives it up, then the keeper does.
         kept.sql("insert into acknowledged values (1)")
         assert time.monotonic() - began >= 3.0
-        assert not kept.outcomes("standby")[-1]["ok"]
+        eventually(lambda: not kept.outcomes("standby")[-1]["ok"])
         assert "may lack them" in kept.refused("promote")
     finally:
         for worker in (*children_of(stopped), stopped):
