@@ -193,7 +193,7 @@ def run_tests(
     long: Annotated[bool, typer.Option("--long", help="包括长时间测试 · the full-length runs too.")] = False,
 ) -> None:
     """运行测试 · run the tests; further arguments go to pytest."""
-    # A worker for each of two cores; a file stays with one, which shares its servers between its tests.
+    # Three workers keep two cores busy: much is waited for. A file stays with one, which shares its servers.
     _become(
         "-m",
         "pytest",
