@@ -44,9 +44,12 @@ async def reported(pages: Pages) -> str:
     async with exchange.db.transaction(await exchange.tokens.verify(token)) as tx:
         await tx.leaf(action="fhir.read", subject=subject, records=3, reason="treatment")
     until = time.monotonic() + LATE_S
-    while not (found := re.search(r'name="leaf_index" value="(\d+)"', (await visitor.get("/me/usage")).text)):
+    # The newest comes first; before it is in the tree, that is another's access.
+    while "查阅一份健康档案资源" not in (page := (await visitor.get("/me/usage", lang="zh")).text):
         assert time.monotonic() < until
         await asyncio.sleep(0.3)
+    found = re.search(r'name="leaf_index" value="(\d+)"', page)
+    assert found is not None
     form = {"leaf_index": found[1], "words": "我没有去过<这家>医院"}
     assert (await visitor.send("/me/usage/report", form, at="/me/usage")).status_code == 303
     async with exchange.db.read() as db:
