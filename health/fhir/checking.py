@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from health.fhir import positions, text, validation
 from health.fhir.outcome import Issue, refused
 
@@ -40,9 +38,12 @@ def checked(raw: bytes, kind: str | None) -> Checked:
         wrong = Issue("invalid", f"this path validates a {kind}; this is a {said}", f"{kind}.resourceType")
         return Checked(kind, [wrong])
     unstorable = text.unstorable(resource, path)
-    plain = _plain(raw, place)
-    issues = [unstorable] if unstorable is not None else validation.issues_of(plain, path)
-    return Checked(path, issues if place is not None else positions.located(raw, path, issues))
+    if unstorable is not None:
+        return Checked(path, [unstorable])
+    plain = text.plain(raw)
+    if place is not None:
+        return Checked(path, validation.issues_of(plain["parameter"][place]["resource"], path))
+    return Checked(path, positions.located(raw, path, validation.issues_of(plain, path)))
 
 
 def _asked(tree: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
@@ -74,12 +75,3 @@ def _asked(tree: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
     if len(found) > 1:
         raise refused(400, "invalid", "one resource at a time", f"Parameters.parameter[{found[1][1]}]")
     return found[0] if found else (tree, None)
-
-
-def _plain(raw: bytes, place: int | None) -> dict[str, Any]:
-    """As plain Python values, which is what is validated."""
-    tree: dict[str, Any] = orjson.loads(raw)
-    if place is None:
-        return tree
-    resource: dict[str, Any] = tree["parameter"][place]["resource"]
-    return resource

@@ -8,8 +8,6 @@ gets the stored id later, by replacing its (unique) chosen one in the texts that
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import orjson
-
 from health import keys
 from health.fhir import extract, patient, protection, references, text, validation
 from health.fhir.definitions import definitions
@@ -94,12 +92,7 @@ def _parsed(raw: bytes, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise refused(400, "structure", "the body is not a JSON object", path)
     if any(mark in raw for mark in _SUSPICIOUS):
         _raise(issue for issue in [text.unstorable(tree, path)] if issue is not None)
-    try:
-        return tree, orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(
-            400, [Issue("structure", f"not JSON: {error.msg}", None, "error", error.lineno, error.colno)]
-        ) from error
+    return tree, text.plain(raw)
 
 
 def _raise(issues: Iterable[Issue], status: int = 400) -> None:

@@ -85,6 +85,20 @@ def parsed(text: str) -> Any:
     return tree
 
 
+def plain(raw: bytes) -> Any:
+    """The tree as plain Python values, which is what is validated.
+
+    Raises:
+        Refusal: 400 for a number or a character that JSON may write and nothing can carry.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(
+            400, [Issue("structure", f"not JSON: {error.msg}", None, "error", error.lineno, error.colno)]
+        ) from error
+
+
 def written(tree: Any) -> str:
     """The tree as compact JSON, each number as it was written.
 

@@ -357,3 +357,21 @@ async def test_a_refusal_says_line_and_column(fhir: httpx.AsyncClient) -> None:
     sent = b'{"resourceType": "Patient",\n "gender": "x"}'
     answer = await fhir.post("/fhir/Patient", content=sent, headers={"content-type": FHIR_JSON})
     assert [issue["location"] for issue in answer.json()["issue"]] == [["line 2, column 12"]]
+
+
+@pytest.mark.parametrize("wrong", [b'"x\\ud800"', b'"a\\u0000b"', b"1e999"])
+async def test_what_no_text_can_carry_is_told_and_not_a_fault_of_ours(
+    fhir: httpx.AsyncClient, wrong: bytes
+) -> None:
+    sent = b'{"resourceType": "Patient", "multipleBirthInteger": 1, "language": ' + wrong + b"}"
+    wrapped = (
+        b'{"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": ' + sent + b"}]}"
+    )
+    for path, content in (
+        ("/fhir/Patient", sent),
+        ("/fhir/Patient/$validate", sent),
+        ("/fhir/$validate", wrapped),
+    ):
+        answer = await fhir.post(path, content=content, headers={"content-type": FHIR_JSON})
+        assert answer.status_code in ({400} if path == "/fhir/Patient" else {200, 400})
+        assert any(issue["severity"] == "error" for issue in answer.json()["issue"])
