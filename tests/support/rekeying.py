@@ -54,6 +54,8 @@ async def switch(house: RunningServices, sector: str, patched: pytest.MonkeyPatc
         uuid7(), "identity.sector.rekeyed", "identity", "sector", 1, datetime.now(UTC), None, data, None
     )
     async with kit.db.transaction() as tx:
+        # The service reads the event from identity too, at its own moment.
+        await tx.execute("lock table renewal in share row exclusive mode")
         await renewal.take(tx, event)
         id: UUID = await tx.fetchval("select job_id from renewal")
         await tx.execute("update job set due_at = now() where id = $1", id)
