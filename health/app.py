@@ -204,7 +204,7 @@ app = service(
     title="Huimin health 惠民·健康",
     description="Health records in FHIR R4, and each person's own record.",
     routers=[router],
-    mounts={"/fhir": standard_app("Huimin FHIR R4", render, routers=[doors.router])},
+    mounts={"/fhir": standard_app("Huimin FHIR R4", render, routers=doors.ROUTERS)},
     offers=OFFERS,
     startup=[_start, changes.order_those_of_elsewhere],
     background=[validating, emergencies.watch_reviews, merged.catch_up, treatments.watch],

@@ -24,11 +24,7 @@ _OF_TYPE = {
     ("PUT", "/{type}/{id}"): "update",
 }
 _OF_SYSTEM = {("POST", "/"): "transaction"}
-_OPERATIONS = {
-    ("POST", "/$validate"): "validate",
-    ("POST", "/{type}/$validate"): "validate",
-}
-_DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-"
+_DEFINITION = "http://hl7.org/fhir/OperationDefinition"
 _ITSELF = ("GET", "/metadata")
 
 
@@ -45,7 +41,9 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
         for method in sorted(route.methods or ())
         if (method, route.path) != _ITSELF
     ]
-    of_type = _named(_OF_TYPE[door] for door in doors if door not in _OF_SYSTEM and door not in _OPERATIONS)
+    operations = sorted({path for _, path in doors if "$" in path})
+    doors = [door for door in doors if door[1] not in operations]
+    of_type = _named(_OF_TYPE[door] for door in doors if door not in _OF_SYSTEM)
     of_system = _named(_OF_SYSTEM[door] for door in doors if door in _OF_SYSTEM)
     return orjson.dumps(
         {
@@ -67,10 +65,7 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
                     },
                     "resource": [_resource(kind, of_type) for kind in sorted(definitions().resources)],
                     "interaction": of_system,
-                    "operation": [
-                        {"name": name, "definition": _DEFINITION + name}
-                        for name in sorted({_OPERATIONS[door] for door in doors if door in _OPERATIONS})
-                    ],
+                    "operation": _operations(operations),
                 }
             ],
         }
@@ -85,6 +80,16 @@ _SMART = {
 
 def _named(codes: Iterable[str]) -> list[dict[str, str]]:
     return [{"code": code} for code in sorted(set(codes))]
+
+
+def _operations(paths: Iterable[str]) -> list[dict[str, str]]:
+    """By the path of an operation its name, and HL7's canonical of its definition."""
+    found: dict[str, str] = {}
+    for path in paths:
+        owner, _, name = path.rpartition("/$")
+        kind = owner.strip("/").partition("/")[0]
+        found[name] = f"{_DEFINITION}/{'Resource' if kind in {'', '{type}'} else kind}-{name}"
+    return [{"name": name, "definition": definition} for name, definition in found.items()]
 
 
 def _resource(kind: str, interactions: list[dict[str, str]]) -> dict[str, Any]:
