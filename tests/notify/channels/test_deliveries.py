@@ -8,13 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from aiohttp import web
 from standardwebhooks import Webhook
 
 from services.notify import deliveries, dispatcher
 from services.notify.channels import robots
 from tests.notify.channels.conftest import announced, operator, partner, person, sql, subscribed
-from tests.notify.channels.receivers import Receiver, event, receiving, saying
+from tests.notify.channels.receivers import Receiver, event, saying
 from tests.support.running import RunningServices
 
 pytestmark = pytest.mark.timeout(90)
@@ -84,25 +83,6 @@ async def test_the_secret_is_said_once(house: RunningServices, receiver: Receive
     assert (again.status_code, again.json()["code"]) == (409, "subscribed")
 
 
-async def test_a_failed_delivery_comes_again_under_the_same_id(
-    house: RunningServices, receiver: Receiver
-) -> None:
-    http = await partner(house)
-    hook = await subscribed(http, receiver.url)
-    answers = [500, 302, 204]
-
-    async def flaky(_: web.Request) -> web.StreamResponse:
-        return web.Response(status=answers.pop(0))
-
-    receiver.answer = flaky
-    [id] = await announced(house)
-    [one] = await settled(http, "delivered")
-    assert [got.headers["webhook-id"] for got in receiver.got] == [str(id)] * 3
-    assert (one["attempts"], one["told"]) == (3, str(id))
-    for got in receiver.got:
-        Webhook(hook["secret"]).verify(got.body, got.headers)
-
-
 async def test_what_fails_for_good_is_a_dead_letter_that_its_owner_or_an_operator_replays(
     house: RunningServices, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,25 +139,6 @@ async def test_a_receiver_that_asks_for_a_rest_gets_it(house: RunningServices, r
     assert before <= dispatcher.EACH
     await asyncio.sleep(0.5)
     assert len(receiver.got) == before
-
-
-async def test_an_endpoint_that_hangs_holds_up_nobody_else(
-    house: RunningServices, receiver: Receiver
-) -> None:
-    async def hang(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(30)
-        return web.Response()
-
-    http = await partner(house)
-    async with receiving(hang) as slow:
-        await subscribed(http, slow.url)
-        await announced(house, *(event() for _ in range(100)))
-        await came(slow, 1)
-        await subscribed(await partner(house, "partner-b"), receiver.url)
-        async with asyncio.timeout(5):
-            await announced(house, *(event() for _ in range(50)))
-            await came(receiver, 50)
-        assert len(slow.got) <= dispatcher.EACH
 
 
 async def test_only_what_a_subscription_wants_comes(house: RunningServices, receiver: Receiver) -> None:
@@ -261,18 +222,6 @@ async def test_a_right_that_is_lost_ends_what_is_sent(house: RunningServices, re
     [dead] = await settled(http, "dead")
     assert dead["reason"] == "no longer permitted: no_policy"
     assert receiver.got == []
-
-
-async def test_what_leads_inside_is_never_called(house: RunningServices) -> None:
-    http = await partner(house)
-    hook = await subscribed(http, "https://localhost./in")
-    await announced(house)
-
-    async def tried() -> Any:
-        return [one for one in await listed(http, destination=hook["id"]) if one["reason"]]
-
-    [one] = await until(tried)
-    assert "localhost" not in one["reason"]
 
 
 async def test_after_rotation_both_secrets_hold_for_a_day(house: RunningServices, receiver: Receiver) -> None:

@@ -116,23 +116,6 @@ async def test_the_key_to_subscribe_with_is_public(house: RunningServices) -> No
     assert len(base64.urlsafe_b64decode(key + "=")) == 65
 
 
-@pytest.mark.parametrize("status", [404, 410])
-async def test_a_browser_that_is_gone_is_forgotten(
-    house: RunningServices, receiver: Receiver, status: int
-) -> None:
-    receiver.answer = saying(status)
-    lin = await person(house)
-    await registered(lin, **Browser(receiver).subscription)
-    await told(house)
-    await settled(lin, "dead")
-    assert (await lin.get("/notify/destinations")).json()["items"] == []
-    [row] = await sql(house, "select state, target from destination")
-    assert (row["state"], row["target"]) == ("removed", "")
-    await told(house)
-    await asyncio.sleep(0.2)
-    assert len(receiver.got) == 1
-
-
 async def test_registering_a_browser_again_renews_it(house: RunningServices, receiver: Receiver) -> None:
     lin, browser = await person(house), Browser(receiver)
     first = await registered(lin, **browser.subscription)
@@ -207,23 +190,6 @@ async def test_a_letter_says_it_in_both_languages_and_what_it_is(
         assert "90 people on it." in content
     one = (await settled(lin, "delivered", 2))[0]
     assert (one["channel"], one["place"]) == ("email", "example.org")
-
-
-async def test_a_server_that_greylists_gets_the_same_letter_later(
-    house: RunningServices, mailbox: Mailbox
-) -> None:
-    lin = await person(house)
-    await verified(lin, mailbox)
-    mailbox.says += ["451 4.7.1 Greylisted, try again later"] * 2
-    id = await told(house)
-    [message] = await letters(mailbox, 1)
-    assert message["message-id"].startswith(f"<{id}.")
-
-    async def noted() -> Any:
-        return [one for one in await listed(lin, state="delivered") if one["told"] == str(id)]
-
-    [one] = await until(noted)
-    assert one["attempts"] == 3
 
 
 async def test_a_mailbox_that_does_not_exist_is_a_dead_letter_at_once(
