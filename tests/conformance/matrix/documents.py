@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 from graphql import (
     GraphQLField,
     GraphQLInputObjectType,
@@ -21,7 +20,7 @@ from graphql import (
     is_non_null_type,
 )
 
-from tests.conformance.matrix.rest import AT_ONCE, UNKNOWN
+from tests.conformance.matrix.rest import UNKNOWN, asking
 from tests.conformance.matrix.world import MARKS, SESSIONS, World
 
 SCHEMA = Path(__file__).parents[3] / "gateway" / "schema.graphql"
@@ -78,14 +77,13 @@ def by_caller(
     result = {caller: Seen() for caller in CALLERS}
 
     async def all_of() -> None:
-        few = asyncio.Semaphore(AT_ONCE)
-        async with httpx.AsyncClient(base_url=world.suite.base_url, timeout=60.0) as http:
+        async with asking(world) as http:
 
             async def one(caller: str, name: str, document: str) -> None:
                 headers = {} if caller == "nobody" else {"authorization": f"Bearer {tokens[caller]}"}
-                async with few:
-                    answer = await http.post("/graphql", json={"query": document}, headers=headers)
-                _take(caller, found, document, name, answer.json(), result[caller])
+                async with http.post("/graphql", json={"query": document}, headers=headers) as answer:
+                    said = await answer.json()
+                _take(caller, found, document, name, said, result[caller])
 
             await asyncio.gather(*(one(c, *named) for c in CALLERS for named in documents.items()))
 
