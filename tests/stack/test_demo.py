@@ -31,6 +31,7 @@ def test_check_holds_and_leaves_nothing_running(public_folder: Path) -> None:
         stop_suite(suite)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_demo_shows_where_to_look_a_query_with_its_answer_and_warnings(public_folder: Path) -> None:
     suite = start_suite(public_folder, "demo", "--people", SMALL, "--speed", "3000")
