@@ -16,10 +16,13 @@ from typing import Any
 import httpx
 
 from bench._report import Size, run
+from bench._stored import Stored, stored
+from services.kit.database import Database
 from tests.health.synthea import ARCHIVE, bundles, expected_counts
-from tests.support.suite import running_suite
+from tests.support.suite import Suite, running_suite
 
 LIMIT_PER_S = 400
+BYTES_LIMIT = 6_000
 AT_ONCE = 4
 BUNDLES = {"small": 25, "full": 103}
 VISITS = {"small": 200, "full": 1_000}
@@ -32,13 +35,15 @@ def main(size: Size) -> dict[str, Any]:
         # The supervisor gives its servers to a plain user when it runs as root.
         Path(folder).chmod(0o755)
         with running_suite(Path(folder)) as suite:
-            token = suite.token("hospital")
-            return asyncio.run(_measure(suite.address, token, size))
+            return asyncio.run(_measure(suite, size))
 
 
-async def _measure(address: str, token: str, size: Size) -> dict[str, Any]:
-    headers = {"authorization": f"Bearer {token}", "content-type": "application/fhir+json"}
-    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=120) as http:
+async def _measure(suite: Suite, size: Size) -> dict[str, Any]:
+    headers = {
+        "authorization": f"Bearer {suite.token('hospital')}",
+        "content-type": "application/fhir+json",
+    }
+    async with httpx.AsyncClient(base_url=suite.address, headers=headers, timeout=120) as http:
         raws = _bundles(BUNDLES[size])
         counts = expected_counts(raws)
         sent = sum(len(json.loads(raw)["entry"]) for raw in raws)
@@ -46,6 +51,7 @@ async def _measure(address: str, token: str, size: Size) -> dict[str, Any]:
         await _push(http, json.dumps(_visit(-1)).encode())
         seconds, waits = await _sent(http, raws)
         await _check(http, counts)
+        kept = await _stored(suite)
         again, _ = await _sent(http, raws)
         await _check(http, counts)
         visits = [json.dumps(_visit(n)).encode() for n in range(VISITS[size])]
@@ -61,10 +67,21 @@ async def _measure(address: str, token: str, size: Size) -> dict[str, Any]:
             "visit_resources_per_s": len(visits) * len(_visit(0)["entry"]) / small,
             "visit_p50_ms": _quantile(small_waits, 0.5),
             "visit_p95_ms": _quantile(small_waits, 0.95),
+            "bytes_per_resource": kept.bytes / kept.resources,
+            "index_rows_per_resource": kept.rows / kept.resources,
             **reads,
         },
-        "peer": {"resources_per_s": LIMIT_PER_S},
+        "peer": {"resources_per_s": LIMIT_PER_S, "bytes_per_resource": BYTES_LIMIT},
     }
+
+
+async def _stored(suite: Suite) -> Stored:
+    database = Database(suite.settings(), "health", max_connections=1)
+    await database.start()
+    try:
+        return await stored(database)
+    finally:
+        await database.stop()
 
 
 def _bundles(number: int) -> list[bytes]:

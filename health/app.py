@@ -5,20 +5,22 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Request, Response
 
 from health import emergencies, merged, records, repository, treatments
-from health.fhir import access, doors
+from health.fhir import access, doors, reindexing
 from health.fhir.interactions import Fhir
 from health.fhir.outcome import render
 from health.fhir.paging import Pages
 from health.fhir.workers import Workers
 from health.models import Reach
 from health.offers import OFFERS
+from health.repository import bulk
 from health.shapes import (
     PAGE_MAX,
     AccessReview,
     AccessReviewPage,
+    CodeListReceipt,
     EmergencyAccess,
     EmergencyAccessPage,
     EmergencyRequest,
@@ -33,6 +35,7 @@ from health.shapes import (
     ReviewState,
     TreatmentClaimPage,
 )
+from health.terminology import lists
 from services.kit import changes
 from services.kit.app import Kit, KitDep, Router, service, standard_app
 from services.kit.database import Row
@@ -45,6 +48,7 @@ router = Router(prefix="/health", tags=["health"])
 Clinician = Annotated[Principal, allowed("health:emergency-accesses:write", kinds=("staff",))]
 Reviews = Annotated[Principal, allowed("health:access-reviews:read", kinds=("staff",))]
 Decides = Annotated[Principal, allowed("health:access-reviews:decide", kinds=("staff",))]
+Loads = Annotated[Principal, allowed("health:terminology:write", kinds=("organisation", "staff"))]
 First = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
@@ -70,10 +74,10 @@ async def my_record_pages(kit: KitDep, who: Anyone, body: RecordQueries) -> Reco
 
 async def _pages(kit: Kit, who: Principal, queries: list[RecordQuery]) -> list[RecordPage]:
     types = sorted({type for query in queries for type in query.types})
-    sector_id = _own(kit, who, types)
+    sector_id, reach = _own(kit, who, types)
     kit.permitted(who, "health.record.read", Resource(access.RECORD, id=",".join(types), owner=sector_id))
     async with kit.db.read() as db:
-        found = [await records.page(db, Reach(sector_ids=who.sector_ids), query) for query in queries]
+        found = [await records.page(db, reach, query) for query in queries]
     assert kit.leaves is not None
     kit.leaves.add(
         who,
@@ -97,7 +101,7 @@ async def patient_record_pages(kit: KitDep, who: Anyone, body: PatientQueries) -
     reach = access.reach(kit.policy, who, "Patient", "r")
     for type in types:
         for right in ("r", "s"):
-            access.reach(kit.policy, who, type, right)
+            listed = access.reach(kit.policy, who, type, right)
     async with kit.db.read() as db:
         patient = await repository.read(db, reach, "Patient", id)
     if patient is None:
@@ -107,7 +111,7 @@ async def patient_record_pages(kit: KitDep, who: Anyone, body: PatientQueries) -
     shown: list[Row] = []
     async with kit.db.read() as db:
         for query in queries:
-            page, rows = await records.page(db, reach, query, patient=patient["pk"])
+            page, rows = await records.page(db, listed, query, patient=patient["pk"])
             pages.append(page)
             shown += rows
     what = f"Patient/{id} {','.join(types)}"
@@ -126,7 +130,7 @@ async def opened_records(
     kit: KitDep, who: Anyone, first: First = 20, after: str | None = None
 ) -> EmergencyAccessPage:
     """Who opened the signed-in person's own record in an emergency, and what the review came to."""
-    sector_id = _own(kit, who, ["Patient"])
+    sector_id, _ = _own(kit, who, ["Patient"])
     kit.permitted(who, "health.record.read", Resource(access.RECORD, id="emergencies", owner=sector_id))
     async with kit.db.read() as db:
         found = await emergencies.opened_to(db, who.sector_ids, after=after, limit=first)
@@ -147,7 +151,7 @@ async def claimed_treatments(
     kit: KitDep, who: Anyone, first: First = 20, after: str | None = None
 ) -> TreatmentClaimPage:
     """Which organisations say that they treat the signed-in person, so that others' records open to them."""
-    sector_id = _own(kit, who, ["Patient"])
+    sector_id, _ = _own(kit, who, ["Patient"])
     kit.permitted(who, "health.record.read", Resource(access.RECORD, id="treatments", owner=sector_id))
     async with kit.db.read() as db:
         return await treatments.page(db, who.sector_ids, after=after, limit=first)
@@ -174,14 +178,34 @@ async def decide_review(id: UUID, kit: KitDep, who: Decides, body: ReviewDecisio
     return await emergencies.decide(kit, who, id, body)
 
 
-def _own(kit: Kit, who: Principal, types: Sequence[str]) -> str:
+@router.post("/code-lists", status_code=201, openapi_extra=lists.OPENAPI)
+async def load_code_list(
+    request: Request,
+    response: Response,
+    kit: KitDep,
+    who: Loads,
+    system: Annotated[str, Query(min_length=1, max_length=300, pattern=lists.URI)],
+    version: Annotated[str | None, Query(min_length=1, max_length=100, pattern=lists.VERSION)] = None,
+    title: Annotated[str | None, Query(min_length=1, max_length=300)] = None,
+    language: Annotated[str, Query(pattern=lists.LANGUAGE)] = "zh",
+    hierarchy: lists.Hierarchy = "none",
+) -> CodeListReceipt:
+    """A list of codes as CSV (ICD-10, for one): from now on a version of a code system."""
+    charset = lists.charset_of(request.headers.get("content-type", ""))
+    about = lists.CodeList(system, version, title, language, hierarchy, charset)
+    receipt, known = await lists.load(kit, who, await request.body(), about)
+    response.status_code = 200 if known else 201
+    return receipt
+
+
+def _own(kit: Kit, who: Principal, types: Sequence[str]) -> tuple[str, Reach]:
     for type in types:
         for right in ("r", "s"):
             reach = access.reach(kit.policy, who, type, right)
             if not reach.sector_ids:
                 raise forbidden("this is a person's own record: it is read with that person's token")
     assert who.sector_id is not None
-    return who.sector_id
+    return who.sector_id, reach
 
 
 async def _start(kit: Kit) -> None:
@@ -207,7 +231,9 @@ app = service(
     mounts={"/fhir": standard_app("Huimin FHIR R4", render, routers=doors.ROUTERS)},
     offers=OFFERS,
     startup=[_start, changes.order_those_of_elsewhere],
-    background=[validating, emergencies.watch_reviews, merged.catch_up, treatments.watch],
+    background=[validating, reindexing.follow, emergencies.watch_reviews, merged.catch_up, treatments.watch],
     handlers=[RENEWS, *merged.FOLLOWS],
     counts=repository.counts,
+    over=bulk.OVER,
+    streams=["/fhir/bulk/"],
 )

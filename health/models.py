@@ -1,11 +1,27 @@
 """The tables of the `health` schema, as its migrations make them, and what is asked of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, LargeBinary, MetaData, Text, func
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -35,6 +51,7 @@ class Resource(Base, table=True):
     client: str = Field(sa_type=Text)
     body: str = Field(sa_type=Text)
     special: bool = Field(default=False)
+    redacted: str | None = Field(default=None, sa_type=Text)
 
 
 class History(Base, table=True):
@@ -59,6 +76,21 @@ class Superseded(Base, table=True):
     body: str = Field(sa_type=Text)
 
 
+class Deleted(Base, table=True):
+    """A resource that was deleted: the version of the deletion, and whose it was. None of it is in `resource`."""
+
+    __tablename__ = "deleted"
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    type: str = Field(sa_type=Text)
+    id: str = Field(sa_type=Text)
+    version: int
+    ts: datetime = Field(sa_type=_TIMESTAMP)
+    pt: int = Field(sa_type=BigInteger)
+    organisation: str | None = Field(default=None, sa_type=Text)
+    client: str = Field(sa_type=Text)
+    special: bool
+
+
 class Tok(Base, table=True):
     """A form in which a token of a resource can be asked for."""
 
@@ -69,12 +101,14 @@ class Tok(Base, table=True):
 
 
 class Ref(Base, table=True):
-    """A reference of a resource by a search parameter."""
+    """A reference of a resource by a search parameter, and the stored resource that it leads to."""
 
     __tablename__ = "ref"
     hash: int = Field(primary_key=True, sa_type=BigInteger)
     pk: int = Field(primary_key=True, sa_type=BigInteger)
     pt: int = Field(primary_key=True, sa_type=BigInteger)
+    key: int = Field(sa_type=BigInteger)
+    target: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class Dat(Base, table=True):
@@ -86,6 +120,81 @@ class Dat(Base, table=True):
     hi: int = Field(primary_key=True, sa_type=BigInteger)
     pk: int = Field(primary_key=True, sa_type=BigInteger)
     pt: int = Field(primary_key=True, sa_type=BigInteger)
+
+
+STR = Table(
+    "str",
+    Base.metadata,
+    Column("key", BigInteger, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("exact", Text),
+    Column("pk", BigInteger, nullable=False),
+    Column("pt", BigInteger, nullable=False),
+)
+"""The texts of resources by search parameter: folded, and as written where that differs. Without a key."""
+
+
+class Num(Base, table=True):
+    """A number, or a range of them, of a resource by a search parameter."""
+
+    __tablename__ = "num"
+    key: int = Field(primary_key=True, sa_type=BigInteger)
+    lo: Decimal = Field(primary_key=True, sa_type=Numeric)
+    hi: Decimal = Field(primary_key=True, sa_type=Numeric)
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    pt: int = Field(primary_key=True, sa_type=BigInteger)
+
+
+class Qty(Base, table=True):
+    """A form in which an amount of a resource can be asked for: in any unit, a certain one, or base units."""
+
+    __tablename__ = "qty"
+    key: int = Field(primary_key=True, sa_type=BigInteger)
+    lo: Decimal = Field(primary_key=True, sa_type=Numeric)
+    hi: Decimal = Field(primary_key=True, sa_type=Numeric)
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    pt: int = Field(primary_key=True, sa_type=BigInteger)
+
+
+class Uri(Base, table=True):
+    """A URI of a resource by a search parameter."""
+
+    __tablename__ = "uri"
+    key: int = Field(primary_key=True, sa_type=BigInteger)
+    value: str = Field(primary_key=True, sa_type=Text)
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    pt: int = Field(primary_key=True, sa_type=BigInteger)
+
+
+class Pos(Base, table=True):
+    """Where a Location is, in degrees of WGS 84."""
+
+    __tablename__ = "pos"
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    pt: int = Field(sa_type=BigInteger)
+    latitude: float = Field(sa_type=Double)
+    longitude: float = Field(sa_type=Double)
+
+
+class SearchParameter(Base, table=True):
+    """A search parameter that a SearchParameter resource makes, for one type."""
+
+    __tablename__ = "search_parameter"
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    type: str = Field(primary_key=True, sa_type=Text)
+    code: str = Field(sa_type=Text)
+    definition: dict[str, Any] = Field(sa_type=JSONB)
+    version: int = Field(sa_type=BigInteger)
+    job: UUID
+    ready: bool = Field(default=False)
+
+
+class Reindexing(Base, table=True):
+    """How far a job is that indexes anew."""
+
+    __tablename__ = "reindexing"
+    job: UUID = Field(primary_key=True)
+    after: int = Field(sa_type=BigInteger)
 
 
 class PatientPerson(Base, table=True):
@@ -162,7 +271,133 @@ class AccessReview(Base, table=True):
     decided_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
 
 
+class Bulk(Base, table=True):
+    """An export or import that a client asked for, and how far it is."""
+
+    __tablename__ = "bulk"
+    id: UUID = Field(primary_key=True)
+    kind: str = Field(sa_type=Text)
+    client: str = Field(sa_type=Text)
+    organisation: str | None = Field(default=None, sa_type=Text)
+    who: dict[str, Any] = Field(sa_type=JSONB)
+    asked: dict[str, Any] = Field(sa_type=JSONB)
+    job: UUID
+    asked_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs={"server_default": func.now()})
+    as_of: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    rank: int = Field(sa_type=SmallInteger)
+    line: int = Field(sa_type=BigInteger)
+    ready_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    expires_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+
+
+class BulkFile(Base, table=True):
+    """A file of an export or import; an upload belongs to none until an import names it."""
+
+    __tablename__ = "bulk_file"
+    id: UUID = Field(primary_key=True)
+    bulk: UUID | None = None
+    role: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    type: str = Field(sa_type=Text)
+    client: str = Field(sa_type=Text)
+    organisation: str | None = Field(default=None, sa_type=Text)
+    lines: int = Field(sa_type=BigInteger)
+    size: int = Field(sa_type=BigInteger)
+    crc: int = Field(sa_type=BigInteger)
+    sha256: bytes | None = Field(default=None, sa_type=LargeBinary)
+    expires_at: datetime = Field(sa_type=_TIMESTAMP)
+
+
+class BulkPart(Base, table=True):
+    """Some whole lines of a file, compressed (RFC 1951)."""
+
+    __tablename__ = "bulk_part"
+    file: UUID = Field(primary_key=True)
+    n: int = Field(primary_key=True)
+    first: int = Field(sa_type=BigInteger)
+    lines: int
+    body: bytes = Field(sa_type=LargeBinary)
+
+
+class BulkProblem(Base, table=True):
+    """A line of an import that was refused, with the OperationOutcome that says why."""
+
+    __tablename__ = "bulk_problem"
+    bulk: UUID = Field(primary_key=True)
+    line: int = Field(primary_key=True, sa_type=BigInteger)
+    outcome: str = Field(sa_type=Text)
+
+
+class BulkStaged(Base, table=True):
+    """A part of an import whose lines were checked. Not logged."""
+
+    __tablename__ = "bulk_staged"
+    bulk: UUID
+    file: UUID = Field(primary_key=True)
+    n: int = Field(primary_key=True)
+
+
+class BulkLine(Base, table=True):
+    """A checked line of an import on its way into the store. Not logged."""
+
+    __tablename__ = "bulk_line"
+    bulk: UUID = Field(primary_key=True)
+    rank: int = Field(primary_key=True, sa_type=SmallInteger)
+    line: int = Field(primary_key=True, sa_type=BigInteger)
+    type: str = Field(sa_type=Text)
+    local: str = Field(sa_type=Text)
+    refs: list[str] = Field(sa_type=ARRAY(Text))
+    entry: str = Field(sa_type=Text)
+    pk: int = Field(sa_type=BigInteger)
+
+
+class CodeSystem(Base, table=True):
+    """A code system whose concepts are loaded: FHIR's own, a list, or what a CodeSystem resource holds."""
+
+    __tablename__ = "code_system"
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    url: str = Field(sa_type=Text)
+    version: str = Field(sa_type=Text)
+    title: str = Field(sa_type=Text)
+    language: str = Field(sa_type=Text)
+    content: str = Field(sa_type=Text)
+    properties: dict[str, str] = Field(sa_type=JSONB)
+    receipt: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    resource: int | None = Field(default=None, sa_type=BigInteger)
+    resource_version: int | None = None
+    loaded_at: datetime = Field(sa_type=_TIMESTAMP, sa_column_kwargs={"server_default": func.now()})
+
+
+class Concept(Base, table=True):
+    """A concept of a code system, with all that is above it."""
+
+    __tablename__ = "concept"
+    system: int = Field(primary_key=True, sa_type=BigInteger)
+    n: int
+    code: str = Field(primary_key=True, sa_type=Text)
+    display: str | None = Field(default=None, sa_type=Text)
+    parents: list[str] = Field(sa_type=ARRAY(Text))
+    ancestors: list[str] = Field(sa_type=ARRAY(Text))
+    designations: list[dict[str, Any]] = Field(sa_type=JSONB)
+    properties: dict[str, list[Any]] = Field(sa_type=JSONB)
+    inactive: bool
+    abstract: bool
+    words: str = Field(sa_type=Text)
+
+
+class ValueSet(Base, table=True):
+    """A value set of FHIR's own."""
+
+    __tablename__ = "value_set"
+    url: str = Field(primary_key=True, sa_type=Text)
+    version: str = Field(primary_key=True, sa_type=Text)
+    title: str = Field(sa_type=Text)
+    body: dict[str, Any] = Field(sa_type=JSONB)
+
+
 Comparison = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
+Span = Literal["dat", "num", "qty"]
+"""The tables whose rows are intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,31 +422,186 @@ class References:
 
 
 @dataclass(frozen=True, slots=True)
-class When:
-    """A date asked for: `[lo, hi)` at the precision it was written in, and how to compare with it."""
+class Bounds:
+    """What is asked of an interval, and under which key.
 
+    A date is `[lo, hi)` at the precision it was written in. A number's `[lo, hi)` is what rounds to it as it
+    was written; where order is compared its precision says nothing, and both are the number.
+
+    Attributes:
+        end: the row's one end alone is compared; both where None.
+        also: what must hold of the same row besides.
+    """
+
+    key: int
     comparison: Comparison
-    lo: int
-    hi: int
+    lo: int | Decimal
+    hi: int | Decimal
+    end: Literal["lo", "hi"] | None = None
+    also: "Bounds | None" = None
 
 
 @dataclass(frozen=True, slots=True)
-class Dates:
-    """One of its intervals under this key compares as asked with one of these."""
+class Between:
+    """One of its intervals in this table is as one of these asks."""
+
+    table: Span
+    any_of: tuple[Bounds, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """It was last changed when one of these says."""
+
+    any_of: tuple[Bounds, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What is asked of a text or URI: `starts` and `contains` compare folded texts, `exact` as written."""
 
     key: int
-    any_of: tuple[When, ...]
+    match: Literal["starts", "contains", "exact"]
+    value: str
 
 
-Clause = Ids | Tokens | References | Dates
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """One of its texts or URIs is as one of these asks."""
+
+    table: Literal["str", "uri"]
+    any_of: tuple[Wording, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """It is within so many kilometres of one of these places: latitude, longitude, distance."""
+
+    places: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """It has a row under one of these keys: table and key."""
+
+    rows: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    clause: "Clause"
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    clauses: tuple["Clause", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """A reference of its under one of these keys leads to a resource that is as `to` asks."""
+
+    keys: tuple[int, ...]
+    to: "Criteria"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """A resource that is as `by` asks refers to it under one of these keys."""
+
+    keys: tuple[int, ...]
+    by: "Criteria"
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A token of it is in a value set, or stands at, above or below a code. Terminology says which codes that
+    are before a statement is made of it.
+
+    Attributes:
+        asked: URL of the value set; system and code.
+        names: type and parameter, as the token index has them.
+    """
+
+    relation: Literal["in", "above", "below"]
+    asked: tuple[str, ...]
+    names: tuple[tuple[str, str], ...]
+
+
+Clause = (
+    Ids
+    | Tokens
+    | References
+    | Between
+    | Updated
+    | Texts
+    | Near
+    | Present
+    | Not
+    | AnyOf
+    | Chained
+    | Pointed
+    | Coded
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """A search: resources of the type for which every clause holds."""
+    """A search: resources of one of the types for which every clause holds."""
 
-    type: str
+    types: tuple[str, ...]
     clauses: tuple[Clause, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """The type, where one alone is searched."""
+        [found] = self.types
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a search is sorted by.
+
+    Attributes:
+        of: `ts` and `id` of the resource, an element of its body, or an index table.
+        keys: under which the rows of the table stand.
+        path: SQL/JSON path of the element.
+    """
+
+    of: Literal["ts", "id", "body", "dat", "str", "num", "qty", "uri"]
+    keys: tuple[int, ...] = ()
+    path: str = ""
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Which resources a token's scopes are for, whoever they are about.
+
+    Attributes:
+        everything: no scope limits it.
+        types: all resources of these types.
+        narrowed: of a type those that have, of each group of keys of the token index, one.
+    """
+
+    everything: bool = False
+    types: frozenset[str] = frozenset()
+    narrowed: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = ()
+
+    def names(self, type: str) -> bool:
+        """Whether any resource of the type can be among them."""
+        return self.everything or type in self.types or any(type == kind for kind, _ in self.narrowed)
+
+    def includes(self, type: str, tokens: Iterable[int]) -> bool:
+        """Whether a resource with these keys of the token index is among them."""
+        if self.everything or type in self.types:
+            return True
+        has = set(tokens)
+        return any(
+            type == kind and all(not has.isdisjoint(hashes) for hashes in clauses)
+            for kind, clauses in self.narrowed
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +616,7 @@ class Reach:
         relations: the ties that permit it: custodian, treatment, consent, break_glass.
         special: those of them that permit what is specially protected too.
         consented: sector ids of those whose consent covers it.
+        granted: which of all that the token's scopes are for.
     """
 
     everybody: bool = False
@@ -236,6 +627,7 @@ class Reach:
     relations: frozenset[str] = frozenset()
     special: frozenset[str] = frozenset()
     consented: tuple[str, ...] = ()
+    granted: Granted = Granted(everything=True)
 
 
 EVERYBODY = Reach(everybody=True)
@@ -260,11 +652,35 @@ class Found:
 
 
 @dataclass(slots=True)
+class Index:
+    """What a resource is found by, as rows of the index tables without its pk and pt.
+
+    Attributes:
+        references: hash, key, and pk of the stored resource that it leads to.
+        dates: key and both ends.
+        strings: key, folded text, and the text as written where that differs.
+        numbers, quantities: key and both ends, as decimals are written.
+        uris: key and URI.
+        position: latitude and longitude.
+    """
+
+    tokens: list[int]
+    references: list[tuple[int, int, int | None]]
+    dates: list[list[int]]
+    strings: list[list[Any]]
+    numbers: list[list[Any]]
+    quantities: list[list[Any]]
+    uris: list[list[Any]]
+    position: list[float] | None
+
+
+@dataclass(slots=True)
 class Version:
     """A version of a resource to be kept, with its index rows.
 
     Attributes:
         previous: the link of the version before, in the resource's hash chain.
+        again: the version before was a deletion.
     """
 
     pk: int
@@ -277,12 +693,36 @@ class Version:
     organisation: str | None
     client: str
     body: str
-    method: Literal["POST", "PUT"]
-    tokens: list[int]
-    references: list[int]
-    dates: list[tuple[int, int, int]]
+    method: str
+    index: Index
     special: bool = False
+    redacted: str | None = None
     previous: bytes | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The version of a resource that says that it was deleted.
+
+    Attributes:
+        previous: as of a Version.
+    """
+
+    pk: int
+    type: str
+    id: str
+    version: int
+    ts: datetime
+    pt: int
+    organisation: str | None
+    client: str
+    body: str
+    previous: bytes
+
+    @property
+    def local(self) -> str:
+        return f"{self.type}/{self.id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,3 +225,28 @@ class AccessReviewPage(Shape):
 class ReviewDecision(Shape):
     decision: Literal["justified", "unjustified"]
     words: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class RefusedCode(Shape):
+    """A line of a code list that was not taken."""
+
+    line: int
+    field: str
+    message: str
+
+
+class CodeListReceipt(Shape):
+    """What became of a code list.
+
+    Attributes:
+        faults: the first of what was refused.
+        digest: SHA-256 of what was sent, and as what.
+    """
+
+    system: str
+    version: str
+    encoding: str
+    taken: int
+    refused: int
+    faults: list[RefusedCode]
+    digest: str

@@ -4,16 +4,17 @@ SMART App Launch 2 scopes say what kinds of resource a token is for; the access 
 which ties to a patient permit it. What follows goes into every statement that reads.
 """
 
-import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlencode
 
 from health import repository
+from health.fhir import scopes
 from health.fhir.outcome import Issue, Refusal, refused
-from health.models import EVERYBODY, Found, Reach
+from health.models import EVERYBODY, Found, Granted, Reach
 from services.exchange.client import ExchangeClient
 from services.kit import telemetry
 from services.kit.app import Kit
@@ -26,9 +27,16 @@ from services.kit.purposes import EMERGENCY
 
 NO_TIE = "no_treatment_relation"
 SPECIAL = "specially_protected"
+NARROWER = "the token's scopes are for resources of another description"
 RECORD = "Health::Record"
 TIES = ("custodian", "consent", "treatment", "break_glass")
-_SCOPE = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(c?r?u?d?s?)")
+_TELLING = frozenset(
+    {
+        *("_count", "_include", "_lastUpdated", "_revinclude", "_security", "_sort", "_tag", "_total"),
+        *("_type", "category", "class", "clinical-status", "code", "combo-code", "component-code", "date"),
+        *("intent", "issued", "medication-code", "status", "type", "vaccine-code", "verification-status"),
+    }
+)
 _RIGHTS = {"c": "create", "r": "read", "u": "update", "d": "delete", "s": "search"}
 _ACTIONS = {"c": "fhir.write", "r": "fhir.read", "u": "fhir.write", "d": "fhir.delete", "s": "fhir.search"}
 
@@ -37,8 +45,8 @@ def reach(policies: Policies, principal: Principal, kind: str, right: str) -> Re
     """Whose resources of this type the caller may use with this right (one of c, r, u, d, s).
 
     A `system/` scope is an organisation's and a `user/` scope a clinician's: they reach what a tie to the
-    patient opens to them. A `patient/` scope reaches the patient's own. A scope narrowed by a search
-    (`?category=…`) is not understood here and grants nothing, rather than too much.
+    patient opens to them. A `patient/` scope reaches the patient's own. Which types the scopes are for, and
+    what narrows them (`?category=…`), goes along: what is included, chained or exported is held to it too.
 
     Raises:
         Problem: 401 without a token.
@@ -48,16 +56,39 @@ def reach(policies: Policies, principal: Principal, kind: str, right: str) -> Re
         raise unauthenticated("this needs a bearer token")
     if principal.unguarded:
         return EVERYBODY
-    level = "user" if principal.kind == "staff" else "system"
-    if _granted(principal, level, kind, right):
-        found = tied(policies, principal, _ACTIONS[right])
-        if found.relations:
-            return found
+    found = granted(principal, right)
+    if found.names(kind):
+        reach = tied(policies, principal, _ACTIONS[right])
+        if reach.relations:
+            return replace(reach, granted=found)
         decision = policies.decide(principal, _ACTIONS[right], Resource(RECORD), relations=["treatment"])
         raise refused(403, "forbidden", f"{decision.reason_en} {decision.reason_zh}")
-    if principal.sector_ids and _granted(principal, "patient", kind, right):
-        return Reach(sector_ids=principal.sector_ids)
+    found = scopes.granted(principal.scopes, "patient", right)
+    if principal.sector_ids and found.names(kind):
+        return Reach(sector_ids=principal.sector_ids, granted=found)
     raise refused(403, "forbidden", f"the token grants no right to {_RIGHTS[right]} {kind}")
+
+
+def check_whole(principal: Principal, kind: str, right: str) -> None:
+    """For what is no row that a narrowed scope could describe.
+
+    Raises:
+        Problem: 401 without a token.
+        Refusal: 403 unless a scope grants the whole type.
+    """
+    if principal.kind == "anonymous":
+        raise unauthenticated("this needs a bearer token")
+    level = "patient" if principal.kind == "person" else "user"
+    found = scopes.granted(principal.scopes, level, right)
+    if not found.everything and kind not in found.types:
+        raise refused(403, "forbidden", f"the token grants no right to {_RIGHTS[right]} all {kind}")
+
+
+def granted(principal: Principal, right: str) -> Granted:
+    """What the scopes of an organisation's or its staff's token are for."""
+    if principal.unguarded:
+        return EVERYBODY.granted
+    return scopes.granted(principal.scopes, "user" if principal.kind == "staff" else "system", right)
 
 
 @lru_cache(maxsize=4096)
@@ -119,10 +150,15 @@ def check_writes(principal: Principal) -> None:
     """
     if principal.kind == "anonymous":
         raise unauthenticated("this needs a bearer token")
-    found = [_SCOPE.fullmatch(scope) for scope in principal.scopes]
-    writes = any(f and f[1] == "system" and {"c", "u"} & set(f[3]) for f in found)
-    if not principal.unguarded and not writes:
+    if all(granted(principal, right) == Granted() for right in "cud"):
         raise refused(403, "forbidden", "the token grants no right to write")
+
+
+def asked(path: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """What was searched for, as a leaf may say it to everybody it is about: values of parameters that could
+    name somebody else are left out."""
+    told = [(name, value if name.partition(":")[0] in _TELLING else "") for name, value in pairs]
+    return f"{path}?{urlencode(told)}" if told else path
 
 
 async def leave(kit: Kit, principal: Principal, action: str, rows: Sequence[Row], *, resource: str) -> None:
@@ -151,7 +187,7 @@ def _about(
     subjects = sorted({row["sector_id"] for row in rows} - {None})
     about: dict[str, Any] = {"relation": tie, "reason": reason}
     if tie is not None:
-        about["legal_basis"] = _basis(policies, principal, tie)
+        about["legal_basis"] = basis(policies, principal, tie)
     if tie == "break_glass":
         about["purpose"] = EMERGENCY
     about |= {"subjects": subjects} if len(subjects) > 1 else {"subject": next(iter(subjects), None)}
@@ -159,12 +195,11 @@ def _about(
 
 
 @lru_cache(maxsize=4096)
-def _basis(policies: Policies, principal: Principal, tie: str) -> str | None:
+def basis(policies: Policies, principal: Principal, tie: str, action: str = "fhir.read") -> str | None:
+    """The law by which what is reached by this tie may be had."""
     resource = Resource(RECORD, organisation=principal.organisation if tie == "custodian" else None)
     ties = [] if tie == "consent" else [tie]
-    return policies.decide(
-        principal, "fhir.read", resource, consent=tie == "consent", relations=ties
-    ).legal_basis
+    return policies.decide(principal, action, resource, consent=tie == "consent", relations=ties).legal_basis
 
 
 async def leave_refused(kit: Kit, principal: Principal, action: str, kind: str, id: str) -> None:
@@ -201,11 +236,3 @@ async def told(kit: Kit, principal: Principal, action: str) -> AsyncIterator[Non
     except NotYoursError as refusal:
         await leave_refused(kit, principal, action, refusal.stored.type, refusal.stored.id)
         raise
-
-
-def _granted(principal: Principal, level: str, kind: str, right: str) -> bool:
-    for scope in principal.scopes:
-        found = _SCOPE.fullmatch(scope)
-        if found and found[1] == level and found[2] in {"*", kind} and right in found[3]:
-            return True
-    return False

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from health.fhir import custom, patching
 from health.fhir.definitions import definitions
-from health.fhir.search import parameters_of
 from services.kit.operations import VERSION
 
 _STARTED = datetime.now(UTC).date().isoformat()
@@ -18,14 +19,30 @@ _STARTED = datetime.now(UTC).date().isoformat()
 _OF_TYPE = {
     ("GET", "/{type}"): "search-type",
     ("POST", "/{type}/_search"): "search-type",
+    ("GET", "/Patient/{id}/{type}"): "search-type",
     ("POST", "/{type}"): "create",
     ("GET", "/{type}/{id}"): "read",
     ("GET", "/{type}/{id}/_history/{version}"): "vread",
+    ("GET", "/{type}/{id}/_history"): "history-instance",
+    ("GET", "/{type}/_history"): "history-type",
     ("PUT", "/{type}/{id}"): "update",
+    ("PATCH", "/{type}/{id}"): "patch",
+    ("DELETE", "/{type}/{id}"): "delete",
 }
-_OF_SYSTEM = {("POST", "/"): "transaction"}
+_BY_SEARCH: dict[tuple[str, str], dict[str, Any]] = {
+    ("PUT", "/{type}"): {"conditionalUpdate": True},
+    ("PATCH", "/{type}"): {},  # for which R4 has no element
+    ("DELETE", "/{type}"): {"conditionalDelete": "single"},
+}
+_OF_SYSTEM = {
+    ("POST", "/"): ("batch", "transaction"),
+    ("GET", "/_history"): ("history-system",),
+    ("GET", "/"): ("search-system",),
+    ("POST", "/_search"): ("search-system",),
+}
 _DEFINITION = "http://hl7.org/fhir/OperationDefinition"
-_ITSELF = ("GET", "/metadata")
+_BESIDE = ("/metadata", "/bulk/", "/.well-known/")
+"""Doors that are neither interactions nor operations."""
 
 
 def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
@@ -39,12 +56,13 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
         for route in routes
         if isinstance(route, APIRoute)
         for method in sorted(route.methods or ())
-        if (method, route.path) != _ITSELF
+        if not route.path.startswith(_BESIDE)
     ]
     operations = sorted({path for _, path in doors if "$" in path})
     doors = [door for door in doors if door[1] not in operations]
-    of_type = _named(_OF_TYPE[door] for door in doors if door not in _OF_SYSTEM)
-    of_system = _named(_OF_SYSTEM[door] for door in doors if door in _OF_SYSTEM)
+    of_type = _named(_OF_TYPE[door] for door in doors if door not in _OF_SYSTEM.keys() | _BY_SEARCH.keys())
+    of_system = _named(code for door in doors for code in _OF_SYSTEM.get(door, ()))
+    by_search = {name: said for door in doors for name, said in _BY_SEARCH.get(door, {}).items()}
     return orjson.dumps(
         {
             "resourceType": "CapabilityStatement",
@@ -55,6 +73,7 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
             "implementation": {"description": "Health records of the city 城市健康档案", "url": base[:-1]},
             "fhirVersion": definitions().release,
             "format": ["application/fhir+json", "json"],
+            "patchFormat": list(patching.FORMATS),
             "rest": [
                 {
                     "mode": "server",
@@ -63,7 +82,9 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
                         "service": [{"coding": [_SMART]}],
                         "description": "Bearer tokens with SMART App Launch 2 scopes, system/ and patient/",
                     },
-                    "resource": [_resource(kind, of_type) for kind in sorted(definitions().resources)],
+                    "resource": [
+                        _resource(kind, of_type, by_search) for kind in sorted(definitions().resources)
+                    ],
                     "interaction": of_system,
                     "operation": _operations(operations),
                 }
@@ -88,12 +109,11 @@ def _operations(paths: Iterable[str]) -> list[dict[str, str]]:
     for path in paths:
         owner, _, name = path.rpartition("/$")
         kind = owner.strip("/").partition("/")[0]
-        found[name] = f"{_DEFINITION}/{'Resource' if kind in {'', '{type}'} else kind}-{name}"
-    return [{"name": name, "definition": definition} for name, definition in found.items()]
+        found[f"{_DEFINITION}/{'Resource' if kind in {'', '{type}'} else kind}-{name}"] = name
+    return [{"name": name, "definition": definition} for definition, name in found.items()]
 
 
-def _resource(kind: str, interactions: list[dict[str, str]]) -> dict[str, Any]:
-    known = definitions().parameters.get(kind, {})
+def _resource(kind: str, interactions: list[dict[str, str]], by_search: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": kind,
         "interaction": interactions,
@@ -101,10 +121,32 @@ def _resource(kind: str, interactions: list[dict[str, str]]) -> dict[str, Any]:
         "readHistory": True,
         "updateCreate": True,
         "conditionalCreate": True,
-        "conditionalUpdate": False,
+        "conditionalRead": "full-support",
+        **by_search,
         "referencePolicy": ["literal", "local", "enforced"],
         "searchParam": [
-            {"name": name, "type": type_, **({"definition": known[name].url} if name in known else {})}
-            for name, type_ in parameters_of(kind)
+            {"name": name, "definition": one.url, "type": one.kind}
+            for name, one in sorted(custom.parameters_of(kind).items())
         ],
+        "searchInclude": ["*", *(f"{kind}:{name}" for name in _references(kind))],
+        "searchRevInclude": ["*", *_back(custom.known().version).get(kind, ())],
     }
+
+
+def _references(kind: str) -> list[str]:
+    return sorted(p.name for p in custom.parameters_of(kind).values() if p.kind == "reference")
+
+
+@lru_cache(maxsize=1)
+def _back(version: str) -> dict[str, list[str]]:
+    """By type what can refer to it, as `Type:parameter`.
+
+    Args:
+        version: of the parameters that are not FHIR's own.
+    """
+    found: dict[str, list[str]] = {}
+    for kind in sorted(definitions().resources):
+        for name in _references(kind):
+            for target in custom.parameters_of(kind)[name].targets:
+                found.setdefault(target, []).append(f"{kind}:{name}")
+    return found

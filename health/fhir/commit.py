@@ -4,22 +4,23 @@ one event. What a resource says already is left as it stands.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from health import keys, patients, repository
-from health.fhir import extract, treatment
-from health.fhir.entries import Entry
+from health import patients, repository
+from health.fhir import deletion, extract, indexing, reindexing, treatment
+from health.fhir.entries import Entry, Prepared
 from health.fhir.outcome import Issue, Refusal
-from health.fhir.resolve import Plan, Sender
-from health.models import NOBODY, Person, Treating, Version
+from health.fhir.resolve import Plan, Sender, resolved
+from health.fhir.text import text_of
+from health.models import NOBODY, Deletion, Person, Treating, Version
 from services.identity.client import IdentityClient
 from services.kit.canonical import leaf_hash, tree_root
 from services.kit.database import Transaction
 
-Status = Literal["201 Created", "200 OK"]
+Status = Literal["201 Created", "200 OK", "204 No Content"]
 EVENT = "health.records.accepted"
 _AT_A_STRETCH = 200
 """Versions put together before the event loop gets its turn: 200 take some 5 ms."""
@@ -27,7 +28,7 @@ _AT_A_STRETCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one entry."""
+    """What became of one entry; the version is 0 where there was nothing to delete."""
 
     status: Status
     type: str
@@ -54,38 +55,69 @@ class Push:
     sender: Sender
 
 
+async def applied(
+    tx: Transaction,
+    prepared: Prepared,
+    push: Push,
+    *,
+    identity: IdentityClient,
+    base: str,
+    coming: Mapping[str, int] | None = None,
+) -> dict[int, Result]:
+    """Does everything that a push asks, in R4's order (http.html#trules); the results by entry.
+
+    Args:
+        coming: keys chosen for what it brings and for what follows it, by `Type/id`.
+
+    Raises:
+        Refusal: nothing of it can be done, and why.
+        DomainError: identity does not answer.
+    """
+    now = _now()
+    gone = await deletion.deleted(tx, prepared.deletes, push.sender, base=base, now=now)
+    plan = await resolved(tx, prepared, push.sender, base, coming or {})
+    results = await committed(tx, plan, push, identity=identity, base=base, gone=gone, now=now)
+    await deletion.check_unmentioned(tx, gone, push.sender)
+    for entry in prepared.deletes:
+        one = gone.get(entry.index)
+        found = (one.id, one.version, one.ts) if one is not None else (entry.id, 0, now)
+        results[entry.index] = Result("204 No Content", entry.type, *found)
+    return results
+
+
 async def committed(
-    tx: Transaction, plan: Plan, push: Push, *, identity: IdentityClient, base: str
-) -> list[Result]:
-    """Keeps everything of the plan; the results stand in the order of the entries.
+    tx: Transaction,
+    plan: Plan,
+    push: Push,
+    *,
+    identity: IdentityClient,
+    base: str,
+    gone: Mapping[int, Deletion],
+    now: datetime,
+) -> dict[int, Result]:
+    """Keeps everything of the plan; the results by entry.
+
+    Args:
+        gone: what was deleted before.
 
     Raises:
         Refusal: a Patient carries an identifier that cannot be right.
         DomainError: identity does not answer.
     """
-    now = _now()
     versions = await _versions(tx, plan, push.sender, now)
     people = await _people(identity, plan, versions, push.sender, base)
     kept = [versions[index] for index in sorted(versions)]
+    deletions = list(gone.values())
     links = await repository.keep(tx, kept) if kept else []
+    links += [repository.link_of(one) for one in deletions]
+    await reindexing.registered(tx, plan.prepared.parameters, kept)
     if people:
         await repository.keep_people(tx, list(people.values()), now)
     if treating := list(_treating(plan, versions, push.sender, now)):
         await repository.keep_care(tx, treating)
-    await _tell(tx, plan, push, kept, links, people)
+    await _tell(tx, plan, push, [*kept, *deletions], links, people)
     await treatment.claim(tx, {t.pt for t in treating} | {person.pt for person in people.values()})
     return _results(plan, versions, people)
-
-
-def text_of(type: str, id: str, version: int, ts: datetime, meta: str, rest: str) -> str:
-    """The resource as it is kept and returned: id and meta are the server's, all else the sender's."""
-    own = f'"versionId":"{version}","lastUpdated":"{instant(ts)}"'
-    meta = f"{own},{meta}" if meta else own
-    return f'{{"resourceType":"{type}","id":"{id}","meta":{{{meta}}}{"," if rest else ""}{rest}}}'
-
-
-def instant(ts: datetime) -> str:
-    return ts.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _now() -> datetime:
@@ -96,15 +128,30 @@ def _now() -> datetime:
 
 async def _versions(tx: Transaction, plan: Plan, sender: Sender, now: datetime) -> dict[int, Version]:
     """The versions to be kept, by entry."""
-    created = [e for e in plan.prepared.entries if e.index not in plan.stored and e.index not in plan.twins]
-    pks = await repository.next_pks(tx, len(created)) if created else []
-    for entry, pk in zip(created, pks, strict=True):
-        plan.pks[entry.local] = pk
+    created = [
+        e
+        for e in plan.prepared.entries
+        if e.index not in plan.stored and e.index not in plan.twins and e.index not in plan.gone
+    ]
+    new = [entry for entry in created if entry.local not in plan.pks]
+    pks = await repository.next_pks(tx, len(new)) if new else []
+    plan.pks.update(zip((entry.local for entry in new), pks, strict=True))
+    for entry in plan.prepared.entries:
+        if (row := plan.gone.get(entry.index)) is not None:
+            plan.pks[entry.local] = row["pk"]
     versions: dict[int, Version] = {}
-    for n, (entry, pk) in enumerate(zip(created, pks, strict=True)):
+    for n, entry in enumerate(created):
         if n % _AT_A_STRETCH == 0:
             await asyncio.sleep(0)
-        versions[entry.index] = _version(plan, entry, sender, now, pk=pk, number=1, previous=None)
+        versions[entry.index] = _version(
+            plan, entry, sender, now, pk=plan.pks[entry.local], number=1, previous=None
+        )
+    for entry in plan.prepared.entries:
+        if (row := plan.gone.get(entry.index)) is not None:
+            versions[entry.index] = _version(
+                plan, entry, sender, now, pk=row["pk"], number=row["version"] + 1, previous=row["link"]
+            )
+            versions[entry.index].again = True
     for entry in plan.prepared.entries:
         if entry.index in plan.updated and entry.index not in plan.twins:
             row = plan.locked[plan.stored[entry.index].pk]
@@ -118,7 +165,7 @@ async def _versions(tx: Transaction, plan: Plan, sender: Sender, now: datetime) 
 
 def _said_already(plan: Plan, entry: Entry, row: Any) -> bool:
     stored = plan.stored[entry.index]
-    rest = _rewritten(plan, entry)
+    rest = _rewritten(plan, entry, entry.rest)
     return bool(row["body"] == text_of(entry.type, stored.id, row["version"], row["ts"], entry.meta, rest))
 
 
@@ -137,15 +184,11 @@ def _version(
         occurred=entry.occurred if entry.occurred is not None else extract.microseconds(now),
         organisation=sender.organisation,
         client=sender.client,
-        body=text_of(entry.type, id, number, now, entry.meta, _rewritten(plan, entry)),
-        method="POST" if number == 1 and entry.method == "POST" else "PUT",
-        tokens=entry.tokens,
-        references=[
-            keys.reference_key(entry.type, name, plan.final.get(target, target))
-            for name, target in entry.references
-        ],
-        dates=[(key, low, high) for key, low, high in entry.dates],
+        body=text_of(entry.type, id, number, now, entry.meta, _rewritten(plan, entry, entry.rest)),
+        method="PUT" if entry.method == "POST" and number > 1 else entry.method,
+        index=indexing.index_of(entry, plan.final, plan.pks),
         special=entry.special,
+        redacted=_redacted(plan, entry, id, number, now),
         previous=previous,
     )
 
@@ -162,9 +205,15 @@ def _treating(plan: Plan, versions: dict[int, Version], sender: Sender, now: dat
             yield Treating(version.pk, version.pt, organisation, sender.organisation, until)
 
 
-def _rewritten(plan: Plan, entry: Entry) -> str:
+def _redacted(plan: Plan, entry: Entry, id: str, number: int, now: datetime) -> str | None:
+    if entry.redacted is None:
+        return None
+    meta, rest = entry.redacted
+    return text_of(entry.type, id, number, now, meta, _rewritten(plan, entry, rest))
+
+
+def _rewritten(plan: Plan, entry: Entry, rest: str) -> str:
     """The text with stored ids where chosen ones stood in; a chosen id stands nowhere else in a text."""
-    rest = entry.rest
     for chosen in entry.uses:
         if chosen in plan.final:
             rest = rest.replace(chosen, plan.final[chosen])
@@ -216,7 +265,7 @@ async def _tell(
     tx: Transaction,
     plan: Plan,
     push: Push,
-    kept: Sequence[Version],
+    kept: Sequence[Version | Deletion],
     links: Sequence[bytes],
     people: dict[int, Person],
 ) -> None:
@@ -243,13 +292,13 @@ async def _tell(
     )
 
 
-def _results(plan: Plan, versions: dict[int, Version], people: dict[int, Person]) -> list[Result]:
+def _results(plan: Plan, versions: dict[int, Version], people: dict[int, Person]) -> dict[int, Result]:
     found: dict[int, Result] = {}
     for entry in plan.prepared.entries:
         version = versions.get(entry.index)
         stored = plan.stored.get(entry.index)
         if version is not None:
-            status: Status = "201 Created" if version.version == 1 else "200 OK"
+            status: Status = "201 Created" if version.version == 1 or version.again else "200 OK"
             issue = _conflict(entry, people.get(entry.index))
             found[entry.index] = Result(status, version.type, version.id, version.version, version.ts, issue)
         elif stored is not None:
@@ -259,7 +308,7 @@ def _results(plan: Plan, versions: dict[int, Version], people: dict[int, Person]
         else:
             first = found[plan.twins[entry.index]]
             found[entry.index] = Result("200 OK", first.type, first.id, first.version, first.ts)
-    return [found[entry.index] for entry in plan.prepared.entries]
+    return found
 
 
 def _conflict(entry: Entry, person: Person | None) -> Issue | None:

@@ -1,34 +1,27 @@
-"""Read, vread, search, create and update of single resources (FHIR R4 http.html)."""
+"""Read, vread, create, update, patch and delete of single resources (FHIR R4 http.html)."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal
-from urllib.parse import urlencode
-
-import orjson
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 
 from health import repository
-from health.fhir import access, checking, search
-from health.fhir.bundle import check_rights, sender_of
-from health.fhir.commit import Push, Result, committed
+from health.fhir import access, checking
+from health.fhir.bundle import Return, check_methods, check_rights, note_unmet, patched, sender_of
+from health.fhir.commit import Push, Result, applied
 from health.fhir.definitions import definitions
-from health.fhir.entries import Prepared
+from health.fhir.entries import Entry, Prepared, Target
 from health.fhir.outcome import Issue, outcome, refused
-from health.fhir.paging import PARAMETER, Pages, Pairs
-from health.fhir.resolve import resolved
-from health.fhir.search import Handling, Search
+from health.fhir.paging import Pages
+from health.fhir.resolve import ATTEMPTS, MovedError, Sender
 from health.fhir.workers import Workers
-from health.models import EVERYBODY, Reach
+from health.models import Reach
 from services.identity.client import IdentityClient
 from services.kit.app import Kit
-from services.kit.database import Connection, Row, Transaction
+from services.kit.database import Row, Transaction
 from services.kit.idempotency import Answer, idempotent, request_hash
 from services.kit.principals import Principal
 from services.kit.problems import unauthenticated
-
-Return = Literal["representation", "minimal", "OperationOutcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,75 +47,100 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a write comes with beside its body.
+
+    Attributes:
+        search: what it goes to by a search (a conditional update, patch or delete), or `If-None-Exist`.
+        if_match: the version it stands on.
+        key: its Idempotency-Key.
+        wanted: what it shall be answered with.
+        unchecked: references may lead to what is not here.
+    """
+
+    search: str | None = None
+    if_match: str | None = None
+    key: str | None = None
+    wanted: Return = "representation"
+    unchecked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a reader has already: `If-None-Match`, `If-Modified-Since`."""
+
+    etags: str | None = None
+    since: str | None = None
+
+    def covers(self, row: Row) -> bool:
+        """Whether this version is it (RFC 9110 section 13.2.2: the first of the two decides)."""
+        if self.etags is not None:
+            named = {one.strip().removeprefix("W/").strip('"') for one in self.etags.split(",")}
+            return not named.isdisjoint({"*", str(row["version"])})
+        try:
+            since = parsedate_to_datetime(self.since or "")
+        except ValueError:
+            return False  # section 13.1.3: what is no date is left aside
+        return since.tzinfo is not None and row["ts"].replace(microsecond=0) <= since
+
+
+NOTHING = Known()
+
+
 def check_type(kind: str) -> None:
     """Raises Refusal 404 unless R4 has the type."""
     if kind not in definitions().resources:
         raise refused(404, "not-supported", f"{kind!r} is no resource type of FHIR R4")
 
 
-async def read(fhir: Fhir, principal: Principal, kind: str, id: str, version: int | None = None) -> Reply:
-    """The current version, or a certain one."""
+async def read(
+    fhir: Fhir,
+    principal: Principal,
+    kind: str,
+    id: str,
+    version: int | None = None,
+    *,
+    known: Known = NOTHING,
+) -> Reply:
+    """The current version, or a certain one; 304 where the reader has it.
+
+    Raises:
+        Refusal: 404, also for what is not the caller's to see; 410 for what was deleted.
+    """
     check_type(kind)
     reach = access.reach(fhir.kit.policy, principal, kind, "r")
-    row, shown = await _looked_up(fhir, reach, kind, id, version)
+    row, shown = await looked_up(fhir, reach, kind, id, version)
     if row is None:
         reach = await access.with_consents(fhir.kit, principal, reach, "fhir.read", [f"{kind}/{id}"])
         if reach.consented:
-            row, shown = await _looked_up(fhir, reach, kind, id, version)
+            row, shown = await looked_up(fhir, reach, kind, id, version)
     if row is None:
         await access.leave_refused(fhir.kit, principal, "fhir.read", kind, id)
     if row is None or shown is None:
         # The same answer for what is not there and for what is not this caller's to see.
         what = f"{kind}/{id}" if version is None else f"{kind}/{id}/_history/{version}"
         raise refused(404, "not-found", f"there is no {what} here for this caller")
-    await access.leave(fhir.kit, principal, "fhir.read", [row], resource=f"{kind}/{id}")
-    return Reply(shown["body"].encode(), headers=_version_headers(shown["version"], shown["ts"]))
+    action = "fhir.read" if version is None else "fhir.vread"
+    await access.leave(fhir.kit, principal, action, [row], resource=f"{kind}/{id}")
+    headers = _version_headers(shown["version"], shown["ts"])
+    if shown["body"] is None:
+        raise refused(410, "deleted", f"{kind}/{id} was deleted", **headers)
+    if known.covers(shown):
+        return Reply(b"", 304, headers)
+    return Reply(shown["body"].encode(), headers=headers)
 
 
-async def _looked_up(
-    fhir: Fhir, reach: Reach, kind: str, id: str, version: int | None
+async def looked_up(
+    fhir: Fhir, reach: Reach, kind: str, id: str, version: int | None = None
 ) -> tuple[Row | None, Row | None]:
-    """The resource as the caller sees it now, and the version that may be shown."""
+    """The resource, or its deletion, as the caller sees it now, and the version that may be shown."""
     # One statement needs no transaction around it.
     async with fhir.kit.db.session() as db:
-        row = await repository.read(db, reach, kind, id)
+        row = await repository.read(db, reach, kind, id) or await repository.gone(db, reach, kind, id)
         if row is None or version in (None, row["version"]):
             return row, row
-        # Only the current version says whose it is: an earlier one may be about somebody else, as of a
-        # result that was filed under the wrong patient and put right. Its keeper has them all.
-        kept = reach.everybody or row["tie"] == "custodian"
-        return row, await repository.vread(db, row["pk"], version) if kept and version else None
-
-
-async def find(
-    fhir: Fhir, principal: Principal, kind: str, pairs: Pairs, *, handling: Handling, posted: bool
-) -> Reply:
-    """A page of a search, as a searchset Bundle.
-
-    Args:
-        posted: the parameters came in a body (`_search`), where a citizen number may stand.
-    """
-    check_type(kind)
-    reach = access.reach(fhir.kit.policy, principal, kind, "s")
-    after, own = 0, f"{fhir.base}{kind}"
-    if not posted and pairs:
-        own += f"?{urlencode(pairs)}"
-    if [name for name, _ in pairs] == [PARAMETER]:
-        pairs, after = fhir.pages.opened(kind, pairs[0][1])
-        posted = True
-    asked = search.parsed(kind, pairs, base=fhir.base, handling=handling)
-    if asked.private and not posted:
-        words = f"a citizen number must not stand in a URL: POST the search to {kind}/_search"
-        raise refused(400, "security", words, "identifier")
-    reach = await access.with_consents(fhir.kit, principal, reach, "fhir.search", _patients(kind, pairs))
-    async with fhir.kit.db.session() as db:
-        if asked.count == 0:
-            return await _counted(fhir, principal, db, reach, asked)
-        rows = await repository.search(db, reach, asked.criteria, after=after, limit=asked.count + 1)
-    page = rows[: asked.count]
-    await access.leave(fhir.kit, principal, "fhir.search", page, resource=kind)
-    following = fhir.pages.token(kind, pairs, page[-1]["pk"]) if len(rows) > len(page) else None
-    return Reply(_searchset(fhir, kind, asked, page, own, following))
+        return row, await repository.vread(db, reach, kind, id, version) if version else None
 
 
 async def validate(fhir: Fhir, principal: Principal, kind: str | None, raw: bytes) -> Reply:
@@ -136,124 +154,138 @@ async def validate(fhir: Fhir, principal: Principal, kind: str | None, raw: byte
     return Reply(outcome(issues or [checking.RIGHT]))
 
 
-async def create(
-    fhir: Fhir,
-    principal: Principal,
-    kind: str,
-    raw: bytes,
-    *,
-    if_none_exist: str | None,
-    key: str | None,
-    wanted: Return,
-) -> Reply:
+async def create(fhir: Fhir, principal: Principal, kind: str, raw: bytes, terms: Terms) -> Reply:
     """Always makes a resource, unless `If-None-Exist` finds one."""
     check_type(kind)
     access.reach(fhir.kit.policy, principal, kind, "c")  # before the work that checking a body is
-    prepared = await fhir.workers.resource(raw, fhir.base, kind, None)
-    prepared.entries[0].condition = if_none_exist
-    check_rights(fhir.kit.policy, principal, prepared.entries)
+    sender = sender_of(fhir.kit.policy, principal, unchecked=terms.unchecked)
+    prepared = await fhir.workers.resource(raw, fhir.base, kind, None, unchecked=terms.unchecked)
+    prepared.entries[0].condition = terms.search
+    check_rights(fhir.kit.policy, principal, prepared)
+    push = Push("fhir.create", _digest(raw), sender)
     async with fhir.kit.db.transaction(principal) as tx:
-        if key is None:
-            return await _written(fhir, tx, principal, prepared, raw, "fhir.create", wanted)
-        whole = request_hash(f"POST /fhir/{kind} {if_none_exist}".encode(), raw)
-        async with idempotent(tx, principal.client_id, key, whole) as slot:
+        if terms.key is None:
+            return await _written(fhir, tx, prepared, push, terms.wanted)
+        whole = request_hash(f"POST /fhir/{kind} {terms.search}".encode(), raw)
+        async with idempotent(tx, principal.client_id, terms.key, whole) as slot:
             if slot.answer is not None:
                 return Reply(slot.answer.body, slot.answer.status, dict(slot.answer.headers))
-            reply = await _written(fhir, tx, principal, prepared, raw, "fhir.create", wanted)
+            reply = await _written(fhir, tx, prepared, push, terms.wanted)
             slot.keep(Answer(reply.status, reply.body, reply.headers))
             return reply
 
 
-async def update(
-    fhir: Fhir,
-    principal: Principal,
-    kind: str,
-    id: str,
-    raw: bytes,
-    *,
-    if_match: str | None,
-    wanted: Return,
-) -> Reply:
-    """A new version; a first one where there was none under this id."""
+async def update(fhir: Fhir, principal: Principal, kind: str, id: str, raw: bytes, terms: Terms) -> Reply:
+    """A new version; a first one where there was none under this id, or none that the search finds.
+
+    Args:
+        id: empty for an update by search.
+    """
     check_type(kind)
     access.reach(fhir.kit.policy, principal, kind, "u")
-    prepared = await fhir.workers.resource(raw, fhir.base, kind, id)
-    prepared.entries[0].if_match = if_match
-    check_rights(fhir.kit.policy, principal, prepared.entries)
-    async with access.told(fhir.kit, principal, "fhir.update"), fhir.kit.db.transaction(principal) as tx:
-        return await _written(fhir, tx, principal, prepared, raw, "fhir.update", wanted)
+    sender = sender_of(fhir.kit.policy, principal, unchecked=terms.unchecked)
+    prepared = await fhir.workers.resource(raw, fhir.base, kind, id, unchecked=terms.unchecked)
+    [entry] = prepared.entries
+    entry.if_match, entry.condition = terms.if_match, terms.search
+    check_rights(fhir.kit.policy, principal, prepared)
+    return await _changed(fhir, principal, prepared, Push("fhir.update", _digest(raw), sender), terms)
 
 
-async def _written(
-    fhir: Fhir,
-    tx: Transaction,
-    principal: Principal,
-    prepared: Prepared,
-    raw: bytes,
-    action: str,
-    wanted: Return,
+async def patch(fhir: Fhir, principal: Principal, kind: str, id: str, raw: bytes, terms: Terms) -> Reply:
+    """What a stored resource becomes by a JSON Patch or FHIRPath Patch, as an update.
+
+    Args:
+        id: empty for a patch by search.
+
+    Raises:
+        Refusal: 404 or 410 without the resource, 412 and 422 as `patching.patched`.
+    """
+    check_type(kind)
+    check_methods(fhir.kit.policy, principal, {(kind, "PATCH")})
+    push = Push("fhir.patch", _digest(raw), sender_of(fhir.kit.policy, principal))
+    target = Target(0, kind, kind, id or None, terms.search)
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await _patched(fhir, principal, target, raw, push, terms)
+        except MovedError:
+            continue
+    return await _patched(fhir, principal, target, raw, push, terms)
+
+
+async def _patched(
+    fhir: Fhir, principal: Principal, target: Target, raw: bytes, push: Push, terms: Terms
 ) -> Reply:
-    sender = sender_of(fhir.kit.policy, principal)
-    plan = await resolved(tx, prepared, sender, fhir.base)
-    push = Push(action, hashlib.sha256(raw).digest(), sender)
+    async with access.told(fhir.kit, principal, push.action):
+        stored = await patched(fhir.kit, push.sender, [target], fhir.base)
+    prepared = await fhir.workers.patch(raw, fhir.base, target.type, stored[target.index])
+    prepared.entries[0].if_match = terms.if_match
+    check_rights(fhir.kit.policy, principal, prepared)
+    return await _changed(fhir, principal, prepared, push, terms)
+
+
+async def delete(fhir: Fhir, principal: Principal, kind: str, id: str, terms: Terms) -> Reply:
+    """Takes a resource away; its versions stay. Of what is not there nothing is said.
+
+    Args:
+        id: empty for a deletion by search, which must not mean several.
+
+    Raises:
+        Refusal: 409 where something refers to it, 412 where a search means several.
+    """
+    check_type(kind)
+    entry = Entry(0, kind, kind, id, "DELETE", "", "", condition=terms.search, if_match=terms.if_match)
+    prepared = Prepared([], deletes=[entry])
+    check_rights(fhir.kit.policy, principal, prepared)
+    digest = _digest(f"DELETE {kind}/{id}?{terms.search or ''}".encode())
+    push = Push("fhir.delete", digest, sender_of(fhir.kit.policy, principal))
+    reply = await _changed(fhir, principal, prepared, push, terms)
+    if "etag" not in reply.headers:
+        await note_unmet(fhir.kit, principal, [entry])
+    return reply
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
+
+
+async def _changed(fhir: Fhir, principal: Principal, prepared: Prepared, push: Push, terms: Terms) -> Reply:
+    async with access.told(fhir.kit, principal, push.action), fhir.kit.db.transaction(principal) as tx:
+        return await _written(fhir, tx, prepared, push, terms.wanted)
+
+
+async def _written(fhir: Fhir, tx: Transaction, prepared: Prepared, push: Push, wanted: Return) -> Reply:
     identity = fhir.kit.calls.client(IdentityClient)
-    [result] = await committed(tx, plan, push, identity=identity, base=fhir.base)
+    [result] = (await applied(tx, prepared, push, identity=identity, base=fhir.base)).values()
+    headers = _version_headers(result.version, result.ts) if result.version else {}
+    if prepared.deletes:
+        if wanted == "OperationOutcome":
+            return Reply(outcome([_done(result)]), 200, headers)
+        return Reply(b"", 204, headers)
     return Reply(
-        await _returned(tx, result, wanted),
+        await _returned(tx, result, push.sender, wanted),
         201 if result.status.startswith("201") else 200,
-        {"location": fhir.base + result.location, **_version_headers(result.version, result.ts)},
+        {"location": fhir.base + result.location, **headers},
     )
 
 
-async def _returned(tx: Transaction, result: Result, wanted: Return) -> bytes:
+async def _returned(tx: Transaction, result: Result, sender: Sender, wanted: Return) -> bytes:
+    """What the sender wants to see of what it wrote; nothing of what another wrote and it only found."""
     if wanted == "minimal":
         return b""
     if wanted == "OperationOutcome":
-        done = Issue("informational", f"{result.status}: {result.location}", severity="information")
-        return outcome([result.issue or done])
-    row = await repository.read(tx, EVERYBODY, result.type, result.id)
-    assert row is not None, "what this transaction wrote it can read"
-    return str(row["body"]).encode()
+        return outcome([result.issue or _done(result)])
+    version = (result.type, result.id, result.version)
+    found = await repository.bodies(tx, [version], client=sender.client, organisation=sender.organisation)
+    return found.get(version, "").encode()
 
 
-def _patients(kind: str, pairs: Pairs) -> list[str]:
-    """The Patients a search names, as `Patient/id`."""
-    names = ("patient", "patient:Patient", *(["_id"] if kind == "Patient" else []))
-    said = [one for name, value in pairs if name in names for one in value.split(",")]
-    return [f"Patient/{one.rpartition('/')[2]}" for one in said]
+def _done(result: Result) -> Issue:
+    where = result.location if result.version else f"{result.type}: there was nothing to delete"
+    return Issue("informational", f"{result.status}: {where}", severity="information")
 
 
 def _version_headers(version: int, ts: datetime) -> dict[str, str]:
     return {
         "etag": f'W/"{version}"',
-        "last-modified": ts.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+        "last-modified": format_datetime(ts.astimezone(UTC), usegmt=True),
     }
-
-
-async def _counted(fhir: Fhir, principal: Principal, db: Connection, reach: Reach, asked: Search) -> Reply:
-    number = await repository.count(db, reach, asked.criteria)
-    await access.leave(fhir.kit, principal, "fhir.count", [], resource=asked.criteria.type)
-    return Reply(orjson.dumps({"resourceType": "Bundle", "type": "searchset", "total": number}))
-
-
-def _searchset(
-    fhir: Fhir, kind: str, asked: Search, page: Sequence[Row], own: str, following: str | None
-) -> bytes:
-    """The Bundle around the bodies, which go in as they are kept."""
-    links = [{"relation": "self", "url": own}]
-    if following is not None:
-        links.append({"relation": "next", "url": f"{fhir.base}{kind}?{PARAMETER}={following}"})
-    entries: list[object] = [
-        {
-            "fullUrl": f"{fhir.base}{kind}/{row['id']}",
-            "resource": orjson.Fragment(row["body"]),
-            "search": {"mode": "match"},
-        }
-        for row in page
-    ]
-    if asked.ignored:
-        report = orjson.Fragment(outcome(asked.ignored))
-        entries.append({"resource": report, "search": {"mode": "outcome"}})
-    bundle: dict[str, object] = {"resourceType": "Bundle", "type": "searchset", "link": links}
-    # An empty array is not allowed in FHIR JSON.
-    return orjson.dumps({**bundle, "entry": entries} if entries else bundle)

@@ -88,7 +88,7 @@ def outcome(issues: Sequence[Issue]) -> bytes:
 
 def render(problem: Problem) -> Response:
     """Any Problem as an OperationOutcome (the error form of the `/fhir` mount)."""
-    issues = problem.issues if isinstance(problem, Refusal) else _issues_of(problem)
+    issues = problem.issues if isinstance(problem, Refusal) else issues_of(problem)
     return Response(outcome(issues), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
@@ -112,7 +112,7 @@ _CODE_OF_STATUS = {
 }
 
 
-def _issues_of(problem: Problem) -> list[Issue]:
+def issues_of(problem: Problem) -> list[Issue]:
     code = _CODE_OF_STATUS.get(problem.status, "exception")
     severity = "fatal" if problem.status >= 500 else "error"
     if not problem.faults:

@@ -5,6 +5,7 @@ changed on the way.
 import base64
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -28,13 +29,18 @@ class Pages:
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
 
-    def token(self, kind: str, pairs: Pairs, after: int) -> str:
+    def token(self, kind: str, pairs: Pairs, after: Any) -> str:
+        """
+        Args:
+            kind: what is listed; the token is good for nothing else.
+            after: the place of the last one seen, as JSON.
+        """
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, orjson.dumps([list(map(list, pairs)), after]), kind.encode())
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
-    def opened(self, kind: str, token: str) -> tuple[list[tuple[str, str]], int]:
-        """What was searched for, and the key of the last resource seen.
+    def opened(self, kind: str, token: str) -> tuple[list[tuple[str, str]], Any]:
+        """What was searched for, and the place of the last one seen.
 
         Raises:
             Refusal: 400 when this server gave out no such token for this type.

@@ -5,11 +5,23 @@ that references between entries can be written at once; an entry that turns out 
 gets the stored id later, by replacing its (unique) chosen one in the texts that use it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from health import keys
-from health.fhir import extract, patient, protection, references, text, validation
+from health.fhir import (
+    custom,
+    extract,
+    indexing,
+    labels,
+    patching,
+    patient,
+    protection,
+    references,
+    requests,
+    text,
+    validation,
+)
 from health.fhir.definitions import definitions
 from health.fhir.entries import Conditional, Entry, Prepared
 from health.fhir.outcome import Issue, Refusal, refused
@@ -17,8 +29,10 @@ from services.kit.ids import uuid7
 from services.kit.telemetry import holds_citizen_number
 
 SERVER_SETS = ("versionId", "lastUpdated")
-_BUNDLE_ALONE = ("ifNoneMatch", "ifModifiedSince")
 _SUSPICIOUS = (b"\\u", b"\\b", b"\\f")
+
+Stored = dict[str, Any]
+"""A resource as it is kept: its `id`, `version` and `body`."""
 
 # When a resource happened, for a person's timeline: the first of these that it has.
 _OCCURRED = (
@@ -28,49 +42,106 @@ _OCCURRED = (
     "created", "issued", "recorded",
 )  # fmt: skip
 
+_TEMPORAL = frozenset({"Period", "date", "dateTime", "instant"})
 
-def bundle(raw: bytes, base: str) -> Prepared:
-    """A transaction Bundle, ready for the store.
+
+def bundle(raw: bytes, base: str, stored: Mapping[str, Stored], *, unchecked: bool = False) -> Prepared:
+    """A batch or transaction Bundle, ready for the doors or the store.
 
     Args:
         base: this server's base URL with a slash at its end.
+        stored: what its patches change, by the entry's index; without it that is all that is told.
+        unchecked: references may lead nowhere.
 
     Raises:
         Refusal: everything found wrong with it, each naming its place.
     """
     tree, plain = _parsed(raw, "Bundle")
-    kind = tree.get("resourceType")
+    kind, type_ = tree.get("resourceType"), tree.get("type")
     if kind != "Bundle":
         raise refused(
             400, "invalid", f"this path takes a Bundle; post a {kind} to its own type", "resourceType"
         )
-    if tree.get("type") != "transaction":
-        raise refused(400, "not-supported", "only Bundles of type transaction are taken", "Bundle.type")
+    if type_ not in ("batch", "transaction"):
+        words = "only Bundles of type batch or transaction are taken"
+        raise refused(400, "not-supported", words, "Bundle.type")
     _raise(validation.schema_issues("Bundle", plain, "Bundle"))
     found = list(enumerate(tree.get("entry", ())))
-    _raise(issue for i, entry in found for issue in _request_issues(entry, f"Bundle.entry[{i}]", base))
-    _raise(_repeated(tree.get("entry", ())))
+    _raise(requests.unasked(found))
+    if type_ == "batch":
+        return Prepared([], requests=[requests.request_of(i, e, base) for i, e in found], batch=True)
+    _raise(issue for i, entry in found for issue in requests.issues_of(entry, f"Bundle.entry[{i}]", base))
+    _raise(requests.repeated(found))
+    return _transaction(found, plain.get("entry", ()), base, stored, unchecked=unchecked)
+
+
+def _transaction(
+    found: Sequence[tuple[int, dict[str, Any]]],
+    plain: Sequence[dict[str, Any]],
+    base: str,
+    stored: Mapping[str, Stored],
+    *,
+    unchecked: bool,
+) -> Prepared:
+    by_method: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for i, entry in found:
+        by_method.setdefault(entry["request"]["method"], []).append((i, entry))
+    kept = sorted([*by_method.get("POST", ()), *by_method.get("PUT", ())], key=lambda one: one[0])
     _raise(
         issue
-        for i, entry in enumerate(plain.get("entry", ()))
-        for issue in validation.issues_of(entry["resource"], f"Bundle.entry[{i}].resource")
+        for i, _ in kept
+        for issue in validation.issues_of(plain[i]["resource"], f"Bundle.entry[{i}].resource")
     )
-    return _settled(
-        [_entry_of(i, entry, base) for i, entry in found], [e["resource"] for _, e in found], base
-    )
+    reads = [*by_method.get("GET", ()), *by_method.get("HEAD", ())]
+    asked = [requests.request_of(i, entry, base) for i, entry in reads]
+    patches = by_method.get("PATCH", ())
+    if patches and not stored:
+        targets = [requests.target_of(i, entry, base) for i, entry in patches]
+        return Prepared([], targets=targets, requests=asked)
+    entries = [requests.write_of(i, entry, base) for i, entry in kept]
+    trees = [entry["resource"] for _, entry in kept]
+    for i, entry in patches:
+        patch = requests.write_of(i, entry, base)
+        trees.append(_patched(patch, stored[str(i)], requests.patch_of(entry["resource"])))
+        entries.append(patch)
+    prepared = _settled(entries, trees, base, unchecked=unchecked)
+    prepared.deletes = [requests.write_of(i, entry, base) for i, entry in by_method.get("DELETE", ())]
+    prepared.requests = asked
+    return prepared
 
 
-def resource(raw: bytes, base: str, kind: str, id: str | None) -> Prepared:
+def _patched(entry: Entry, stored: Stored, patch: Any) -> dict[str, Any]:
+    """What a stored resource becomes by a patch, to which the entry is made to lead."""
+    tree = patching.patched(text.parsed(stored["body"]), patch)
+    _raise(validation.issues_of(text.plain(text.written(tree).encode()), entry.resource_path), 422)
+    entry.id, entry.over, entry.condition = stored["id"], stored["version"], None
+    return tree
+
+
+def patch(raw: bytes, base: str, kind: str, stored: Stored) -> Prepared:
+    """What one resource becomes by a patch, ready for the store.
+
+    Raises:
+        Refusal: it cannot be applied, or what comes of it is not right.
+    """
+    said = text.parsed(text.decoded(raw))
+    unstorable = text.unstorable(said, kind)
+    _raise([unstorable] if unstorable is not None else [])
+    entry = Entry(0, kind, kind, "", "PATCH", "", "")
+    return _settled([entry], [_patched(entry, stored, said)], base, alone=True)
+
+
+def resource(raw: bytes, base: str, kind: str, id: str | None, *, unchecked: bool = False) -> Prepared:
     """One resource by itself, ready for the store.
 
     Args:
-        id: the id of the URL for an update; None for a create, whose own id is left aside.
+        id: the id of the URL for an update, empty for one by search; None for a create, whose own id is left
+            aside.
+        unchecked: references may lead nowhere.
 
     Raises:
         Refusal: everything found wrong with it.
     """
-    if id is not None and holds_citizen_number(id):
-        raise Refusal(400, [_number_as_id(f"{kind}.id")])
     tree, plain = _parsed(raw, kind)
     if tree.get("resourceType") != kind:
         said = tree.get("resourceType")
@@ -78,11 +149,14 @@ def resource(raw: bytes, base: str, kind: str, id: str | None) -> Prepared:
             400, "invalid", f"this path takes a {kind}; the body is a {said}", f"{kind}.resourceType"
         )
     _raise(validation.issues_of(plain, kind))
-    if id is not None and tree.get("id") != id:
-        raise refused(400, "invalid", f"the URL says id {id}, the body {tree.get('id')}", f"{kind}.id")
+    said = tree.get("id") if id is not None else None
+    if any(holds_citizen_number(one) for one in (id, said) if one):
+        raise Refusal(400, [requests.number_as_id(f"{kind}.id")])
+    if id and said != id:
+        raise refused(400, "invalid", f"the URL says id {id}, the body {said}", f"{kind}.id")
     method = "POST" if id is None else "PUT"
-    entry = Entry(0, kind, kind, id or str(uuid7()), method, "", "")
-    return _settled([entry], [tree], base, alone=True)
+    entry = Entry(0, kind, kind, said or str(uuid7()), method, "", "", id_said=said is not None)
+    return _settled([entry], [tree], base, alone=True, unchecked=unchecked)
 
 
 def _parsed(raw: bytes, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -101,93 +175,18 @@ def _raise(issues: Iterable[Issue], status: int = 400) -> None:
         raise Refusal(status, found)
 
 
-def _request_issues(entry: dict[str, Any], path: str, base: str) -> Iterator[Issue]:
-    resource, request = entry.get("resource"), entry.get("request")
-    if request is None:
-        yield Issue("required", "an entry of a transaction says in `request` what to do", f"{path}.request")
-        return
-    method, url = request.get("method"), request.get("url")
-    if method not in {"POST", "PUT"}:
-        words = f"{method} in a transaction is not supported here; POST and PUT are"
-        yield Issue("not-supported", words, f"{path}.request.method")
-        return
-    if resource is None:
-        yield Issue("required", f"{method} needs a resource", f"{path}.resource")
-        return
-    for name in _BUNDLE_ALONE + (("ifNoneExist",) if method == "PUT" else ("ifMatch",)):
-        if name in request:
-            yield Issue("not-supported", f"{name} has no meaning with {method}", f"{path}.request.{name}")
-    yield from _url_issues(method, str(url).removeprefix(base), resource, path)
-
-
-def _url_issues(method: str, url: str, resource: dict[str, Any], path: str) -> Iterator[Issue]:
-    kind = resource.get("resourceType")
-    where = f"{path}.request.url"
-    if method == "POST":
-        if url != kind:
-            yield Issue("invalid", f"POST of a {kind} goes to the url {kind!r}, not {url[:80]!r}", where)
-        return
-    if url.startswith(f"{kind}?"):
-        if "id" in resource:
-            words = "an update by search finds the id itself; leave it out"
-            yield Issue("invalid", words, f"{path}.resource.id")
-        return
-    local = references.LOCAL.fullmatch(url)
-    if local is None or local[1] != kind or local[3] is not None:
-        yield Issue("invalid", f"PUT of a {kind} goes to {kind}/id or {kind}?search, not {url[:80]!r}", where)
-    elif holds_citizen_number(local[2]):
-        yield _number_as_id(where)
-    elif resource.get("id") != local[2]:
-        words = f"the url says id {local[2]!r}, the resource {resource.get('id')!r}"
-        yield Issue("invalid", words, f"{path}.resource.id")
-
-
-def _number_as_id(where: str) -> Issue:
-    return Issue("security", "a citizen number must not be an id: ids stand in URLs", where)
-
-
-def _repeated(entries: list[dict[str, Any]]) -> Iterator[Issue]:
-    """No fullUrl twice (bdl-7), and nothing updated twice in one transaction (http.html#trules)."""
-    urls: dict[str, int] = {}
-    updates: dict[str, int] = {}
-    for i, entry in enumerate(entries):
-        full_url = entry.get("fullUrl")
-        if full_url is not None and urls.setdefault(full_url, i) != i:
-            words = f"the fullUrl of Bundle.entry[{urls[full_url]}] stands here again: {full_url[:120]}"
-            yield Issue("duplicate", words, f"Bundle.entry[{i}].fullUrl")
-        request = entry["request"]
-        if request["method"] == "PUT" and updates.setdefault(request["url"], i) != i:
-            words = f"Bundle.entry[{updates[request['url']]}] updates {request['url'][:80]} already"
-            yield Issue("duplicate", words, f"Bundle.entry[{i}].request.url")
-
-
-def _entry_of(index: int, entry: dict[str, Any], base: str) -> Entry:
-    request, kind = entry["request"], entry["resource"]["resourceType"]
-    url, condition = request["url"].removeprefix(base), request.get("ifNoneExist")
-    id = str(uuid7())
-    if request["method"] == "PUT":
-        _, _, condition = url.partition("?")
-        id = id if condition else url.rpartition("/")[2]
-    return Entry(
-        index=index,
-        path=f"Bundle.entry[{index}]",
-        type=kind,
-        id=id,
-        method=request["method"],
-        full_url=entry.get("fullUrl"),
-        condition=condition.removeprefix("?") if condition else None,
-        if_match=request.get("ifMatch"),
-        meta="",
-        rest="",
-    )
-
-
 def _settled(
-    entries: list[Entry], resources: list[dict[str, Any]], base: str, *, alone: bool = False
+    entries: list[Entry],
+    resources: list[dict[str, Any]],
+    base: str,
+    *,
+    alone: bool = False,
+    unchecked: bool = False,
 ) -> Prepared:
     """References rewritten, index rows taken, texts cut."""
     resolver = references.Resolver(
         base=base,
+        unchecked=unchecked,
         targets={entry.full_url: entry.local for entry in entries if entry.full_url},
         stand_in=None if alone else lambda kind: f"{kind}/{uuid7()}",
     )
@@ -197,6 +196,8 @@ def _settled(
             _settle(entry, tree, resolver)
         except references.Dangling as dangling:
             issues.append(dangling.issue)
+        except custom.WrongParameter as wrong:
+            issues.append(wrong.issue(entry.resource_path))
         except ValueError as error:
             issues.append(Issue("value", str(error)[:200], entry.resource_path))
     _raise(issues)
@@ -207,6 +208,7 @@ def _settled(
             Conditional(c.type, c.query, c.stand_in, c.paths) for c in resolver.conditions.values()
         ],
         outside={target: paths for target, paths in resolver.outside.items() if target not in here},
+        parameters=custom.known().version,
     )
 
 
@@ -215,13 +217,13 @@ def _settle(entry: Entry, tree: dict[str, Any], resolver: references.Resolver) -
     resolver.entry_base = references.entry_base(entry.full_url)
     references.rewrite(tree, entry.resource_path, resolver.targets, resolver)
     entry.uses = sorted(resolver.used)
-    rows = extract.rows_of(tree)
-    entry.tokens = list(rows.tokens)
-    entry.references = [list(row) for row in rows.references]
-    entry.dates = [list(row) for row in rows.dates]
+    entry.meta, entry.rest = _cut(tree)
+    entry.special, rest = labels.protected(tree, entry.rest)
+    indexing.note(entry, extract.rows_of(tree if rest is None else rest, custom.kept(entry.type)))
+    if entry.type == "SearchParameter":
+        custom.parameters_in(tree)
     entry.patient = extract.patient_of(tree)
     entry.occurred = _occurred(tree)
-    entry.special = protection.is_special(tree)
     entry.treats = protection.treating(tree)
     if entry.treats is not None:
         entry.treated = protection.treated_until(tree)
@@ -231,9 +233,16 @@ def _settle(entry: Entry, tree: dict[str, Any], resolver: references.Resolver) -
         keys.token_key_asked(entry.type, "identifier", system, code)
         for system, code in _identifiers(tree, entry.type)
     ]
-    meta = tree.pop("meta", None) or {}
-    entry.meta = text.written({k: v for k, v in meta.items() if k not in SERVER_SETS})[1:-1]
-    entry.rest = text.written({k: v for k, v in tree.items() if k not in ("resourceType", "id")})[1:-1]
+    if rest is not None:
+        entry.redacted = list(_cut(rest))
+
+
+def _cut(tree: dict[str, Any]) -> tuple[str, str]:
+    """The members of `meta`, and all others but id and type, as text without braces."""
+    meta = tree.get("meta") or {}
+    said = {k: v for k, v in meta.items() if k not in SERVER_SETS}
+    others = {k: v for k, v in tree.items() if k not in ("resourceType", "id", "meta")}
+    return text.written(said)[1:-1], text.written(others)[1:-1]
 
 
 def _identifiers(tree: dict[str, Any], kind: str) -> Iterator[tuple[str, str]]:
@@ -244,8 +253,10 @@ def _identifiers(tree: dict[str, Any], kind: str) -> Iterator[tuple[str, str]]:
 
 
 def _occurred(tree: dict[str, Any]) -> int | None:
+    known = definitions().elements[tree["resourceType"]]
     for name in _OCCURRED:
-        value = tree.get(name)
+        # Of a GraphDefinition `start` is a type.
+        value = tree.get(name) if known.get(name) in _TEMPORAL else None
         if isinstance(value, dict):
             low, high = extract.period(value)
             return low if low != extract.BEGINLESS else high if high != extract.ENDLESS else None

@@ -1,17 +1,8 @@
-"""What a resource says about who may read it: its security labels, and who treats the patient by it."""
+"""What a resource says about who may read it: who treats the patient by it."""
 
 from typing import Any
 
 from health.fhir import extract
-
-_LABELS = {
-    "http://terminology.hl7.org/CodeSystem/v3-Confidentiality": frozenset({"R", "V"}),
-    "http://terminology.hl7.org/CodeSystem/v3-ActCode": frozenset(
-        {"BH", "DVD", "ETH", "GDIS", "HIV", "MH", "PSY", "SDV", "SEX", "STD", "SUD"}
-    ),
-}
-"""Labels of specially protected data: restricted and very restricted, and the sensitive subjects of HL7's
-DS4P (mental health, HIV, addiction, sexual health and violence, genetic diseases)."""
 
 TREATING = {
     "Appointment": ("participant", "actor"),
@@ -37,12 +28,6 @@ _NOT = frozenset(
 )
 """States in which nobody treats anybody by it."""
 _WHEN = ("period", "end", "start", "occurrencePeriod", "occurrenceDateTime", "authoredOn")
-
-
-def is_special(resource: dict[str, Any]) -> bool:
-    """Whether `meta.security` labels it as specially protected."""
-    labels = (resource.get("meta") or {}).get("security") or ()
-    return any(label.get("code") in _LABELS.get(label.get("system", ""), ()) for label in labels)
 
 
 def treating(resource: dict[str, Any]) -> list[str] | None:

@@ -152,6 +152,7 @@ class Resolver:
         outside: places of the references to what should be in the store already, by `Type/id`.
         conditions: references by search, by their text; only a transaction may have them.
         used: local references written in, since it was last emptied.
+        unchecked: what leads nowhere is left as it is.
     """
 
     base: str
@@ -161,6 +162,7 @@ class Resolver:
     outside: dict[str, list[str]] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    unchecked: bool = False
 
     def __call__(self, value: str, path: str) -> str:
         target = self.targets.get(value)
@@ -169,6 +171,8 @@ class Resolver:
         if target is not None:
             self.used.add(target)
             return target
+        if self.unchecked and not LOCAL.fullmatch(value.removeprefix(self.base)):
+            return value
         if value.startswith("urn:"):
             raise Dangling(Issue("not-found", f"no entry of the bundle has the fullUrl {value}", path))
         if found := LOCAL.fullmatch(value.removeprefix(self.base)):
@@ -183,6 +187,8 @@ class Resolver:
 
     def local(self, value: str, target: str, kind: str, path: str) -> str:
         if kind not in definitions().resources:
+            if self.unchecked:
+                return value
             raise Dangling(Issue("value", f"{kind!r} is no resource type of FHIR R4", path))
         self.outside.setdefault(target, []).append(path)
         self.used.add(target)

@@ -6,19 +6,23 @@ the resource and the other finds it.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from health import keys, repository
 from health.fhir import search
-from health.fhir.access import NotYoursError
+from health.fhir.access import NARROWER, NotYoursError
 from health.fhir.entries import Conditional, Entry, Prepared
 from health.fhir.outcome import Issue, Refusal
-from health.models import Clause, Criteria, Dates, Found, Ids, Reach, References, Tokens, When
+from health.fhir.search.coded import settled
+from health.fhir.search.here import Here
+from health.models import NOBODY, Criteria, Found, Granted, Reach, Tokens
 from services.kit.database import Connection, Row
 
 SHOWN = 5
-_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+ATTEMPTS = 3
+"""How often what stands on a version is done anew when that was changed meanwhile."""
+_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"|\*')
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +31,17 @@ class Sender:
 
     Attributes:
         seen: what it may read: nothing else is found by its searches and references.
+        granted: which resources its scopes are for by a right (one of c, r, u, d, s).
         unlimited: may change other organisations' resources too (conformance tools, --no-auth).
+        unchecked: may refer to what is not here.
     """
 
     client: str
     organisation: str | None
     seen: Reach
+    granted: Callable[[str], Granted]
     unlimited: bool = False
+    unchecked: bool = False
 
     def owns(self, found: Found) -> bool:
         return (
@@ -41,6 +49,16 @@ class Sender:
             or found.client == self.client
             or (found.organisation is not None and found.organisation == self.organisation)
         )
+
+    def check_owns(self, found: Found, path: str) -> None:
+        """Raises NotYoursError."""
+        if not self.owns(found):
+            raise NotYoursError(found, path)
+
+
+def found_in(row: Row) -> Found:
+    """What was deleted, as what is there."""
+    return Found(*(row[name] for name in Found.__slots__))
 
 
 @dataclass(slots=True)
@@ -53,6 +71,7 @@ class Plan:
         pks: keys of stored resources, by reference.
         updated: entries that may change what is stored; the others of `stored` are left as they are.
         locked: rows of what may change, by key.
+        gone: deletions that entries come after, by the entry's index.
         twins: entries that say the same as an earlier one of their bundle, and which.
     """
 
@@ -62,6 +81,7 @@ class Plan:
     pks: dict[str, int] = field(default_factory=dict)
     updated: set[int] = field(default_factory=set)
     locked: dict[int, Row] = field(default_factory=dict)
+    gone: dict[int, Row] = field(default_factory=dict)
     twins: dict[int, int] = field(default_factory=dict)
 
     def local(self, entry: Entry) -> str:
@@ -85,8 +105,13 @@ class Plan:
         self.final[entry.local] = self.local(first)
 
 
-async def resolved(db: Connection, prepared: Prepared, sender: Sender, base: str) -> Plan:
+async def resolved(
+    db: Connection, prepared: Prepared, sender: Sender, base: str, coming: Mapping[str, int]
+) -> Plan:
     """Settles everything a push leaves to the store.
+
+    Args:
+        coming: keys chosen for what it brings and for what follows it, by `Type/id`: it may refer to these.
 
     Raises:
         Refusal: a reference leads nowhere, a search finds none or several, a resource belongs to others.
@@ -94,23 +119,27 @@ async def resolved(db: Connection, prepared: Prepared, sender: Sender, base: str
     plan = Plan(prepared)
     conditional = [entry for entry in prepared.entries if entry.condition is not None]
     asked = [
-        search.condition(entry.type, entry.condition or "", base=base, path=_condition_path(entry))
+        search.condition(entry.type, entry.condition or "", base=base, path=condition_path(entry))
         for entry in conditional
     ]
     references = [
         search.condition(c.type, c.query, base=base, path=c.paths[0]) for c in prepared.conditionals
     ]
+    _check_searches([*asked, *references], sender)
+    asked = [await settled(db, sender.seen, one) for one in asked]
+    references = [await settled(db, sender.seen, one) for one in references]
     await _settle_conditions(db, plan, conditional, asked, sender)
     await _settle_registers(db, plan, sender)
-    await _settle_locals(db, plan, sender)
+    await _settle_locals(db, plan, sender, coming)
     await _settle_references(db, plan, references, sender)
     await _lock(db, plan, sender)
+    plan.pks = {**coming, **plan.pks}
     return plan
 
 
-def _condition_path(entry: Entry) -> str:
+def condition_path(entry: Entry) -> str:
     if not entry.path.startswith("Bundle"):
-        return "If-None-Exist"
+        return "If-None-Exist" if entry.method == "POST" else entry.type
     return f"{entry.path}.request.{'ifNoneExist' if entry.method == 'POST' else 'url'}"
 
 
@@ -131,8 +160,11 @@ async def _settle_conditions(
     first: dict[Criteria, Entry] = {}
     for entry, criteria, answers in zip(entries, asked, found, strict=True):
         if len(answers) > 1:
-            raise Refusal(412, [_several(entry.condition or "", answers, _condition_path(entry))])
+            raise Refusal(412, [_several(entry.condition or "", answers, condition_path(entry))])
         if answers:
+            if entry.id_said and entry.id != answers[0].id:
+                words = f"{entry.condition} means {answers[0].local}; the resource says the id {entry.id!r}"
+                raise Refusal(400, [Issue("invalid", words, f"{entry.resource_path}.id")])
             plan.take(entry, answers[0], updated=entry.method == "PUT")
         elif criteria in first:
             if entry.method == "PUT":
@@ -140,6 +172,30 @@ async def _settle_conditions(
             plan.twin(entry, first[criteria])
         else:
             first[criteria] = entry
+
+
+async def meant(
+    db: Connection, asked: Sequence[tuple[str, str, str]], sender: Sender, base: str
+) -> list[Found | None]:
+    """The one stored resource that each search means: of a type, by a query that stands at a place.
+
+    Raises:
+        Refusal: 412 where it means several.
+    """
+    criteria = [search.condition(kind, query, base=base, path=path) for kind, query, path in asked]
+    _check_searches(criteria, sender)
+    criteria = [await settled(db, sender.seen, one) for one in criteria]
+    answers = await _found(db, criteria, sender)
+    for (_, query, path), found in zip(asked, answers, strict=True):
+        if len(found) > 1:
+            raise Refusal(412, [_several(query, found, path)])
+    return [next(iter(found), None) for found in answers]
+
+
+def _check_searches(asked: Iterable[Criteria], sender: Sender) -> None:
+    for kind in sorted({criteria.type for criteria in asked}):
+        if not sender.granted("s").names(kind):
+            raise Refusal(403, [Issue("forbidden", f"the token grants no right to search {kind}")])
 
 
 def _name_of(criteria: Criteria) -> int:
@@ -152,18 +208,17 @@ def _several(query: str, found: Sequence[Found], path: str) -> Issue:
 
 
 async def _found(db: Connection, asked: Sequence[Criteria], sender: Sender) -> list[list[Found]]:
-    """What each search means: among the sender's own resources, else among all it may read.
+    """What each search means: among the sender's own resources, else among all it may search for.
 
     Those by one token, nearly all, travel in one statement.
     """
+    seen = replace(sender.seen, granted=sender.granted("s"))
     alone = {i: hash for i, criteria in enumerate(asked) if (hash := _only_token(criteria)) is not None}
-    known = (
-        await repository.known_by(db, sender.seen, set(alone.values()), client=sender.client) if alone else {}
-    )
+    known = await repository.known_by(db, seen, set(alone.values()), client=sender.client) if alone else {}
     answers = [
         known.get(alone[i], [])
         if i in alone
-        else await repository.matching(db, sender.seen, criteria, client=sender.client, limit=SHOWN + 1)
+        else await repository.matching(db, seen, criteria, client=sender.client, limit=SHOWN + 1)
         for i, criteria in enumerate(asked)
     ]
     return [[f for f in found if f.client == sender.client] or found for found in answers]
@@ -229,8 +284,8 @@ def _check_twins(entry: Entry, earlier: Entry) -> None:
 # Updates by id, and references to what is stored
 
 
-async def _settle_locals(db: Connection, plan: Plan, sender: Sender) -> None:
-    puts = [e for e in plan.prepared.entries if e.method == "PUT" and e.condition is None]
+async def _settle_locals(db: Connection, plan: Plan, sender: Sender, coming: Mapping[str, int]) -> None:
+    puts = [e for e in plan.prepared.entries if _says_id(plan, e)]
     outside = plan.prepared.outside
     if puts or outside:
         found = await repository.located(db, sender.seen, {*outside, *(entry.local for entry in puts)})
@@ -243,28 +298,84 @@ async def _settle_locals(db: Connection, plan: Plan, sender: Sender) -> None:
                 plan.know(stored)
         for entry in puts:
             if entry.local in found:
+                if entry.condition is not None:
+                    words = f"{entry.local} is there already, and {entry.condition} does not mean it"
+                    raise Refusal(409, [Issue("conflict", words, f"{entry.resource_path}.id")])
                 plan.take(entry, found[entry.local][0], updated=True)
+        await _settle_gone(db, plan, [entry for entry in puts if entry.local not in found], sender)
         # What the sender may not read is told like what is not there.
         _raise(
             Issue("not-found", f"{local} is neither in the store nor in what was sent", path)
             for local, paths in outside.items()
-            if not found.get(local, (None, False))[1]
+            if not found.get(local, (None, False))[1] and local not in coming and not sender.unchecked
             for path in paths
         )
 
 
+def _says_id(plan: Plan, entry: Entry) -> bool:
+    """Whether the entry goes to the id it says, as it does too where its search finds nothing."""
+    if entry.condition is not None:
+        return entry.id_said and entry.index not in plan.stored and entry.index not in plan.twins
+    return entry.method in {"PUT", "PATCH"}
+
+
+async def _settle_gone(db: Connection, plan: Plan, entries: Sequence[Entry], sender: Sender) -> None:
+    """Of what was deleted, an update makes the next version."""
+    if not entries:
+        return
+    known = await repository.deletions(db, [entry.local for entry in entries])
+    for entry in entries:
+        row = known.get(entry.local)
+        if entry.method == "PATCH":
+            raise MovedError(entry)
+        if row is not None:
+            sender.check_owns(found_in(row), entry.path)
+            plan.gone[entry.index] = row
+
+
 async def _lock(db: Connection, plan: Plan, sender: Sender) -> None:
-    """Takes hold of what will be changed; only now is its version sure."""
+    """Takes hold of what will be changed and what is referred to; only now is its version sure."""
     changing = {plan.stored[index].pk for index in plan.updated}
     _raise(_changed_twice(plan), 409)
     if changing:
         plan.locked = await repository.locked(db, changing)
+        await _check_scopes(db, plan, sender)
+    if plan.pks:
+        held = await repository.hold(db, plan.pks.values())
+        for entry in plan.prepared.entries:
+            if any(
+                plan.pks.get(plan.final.get(one, one), NOBODY) not in {NOBODY, *held} for one in entry.uses
+            ):
+                raise MovedError(entry)
     for entry in plan.prepared.entries:
         stored = plan.stored.get(entry.index)
-        if entry.index in plan.updated and stored is not None and not sender.owns(stored):
-            raise NotYoursError(stored, entry.path)
+        version = None
+        if entry.index in plan.updated and stored is not None:
+            sender.check_owns(stored, entry.path)
+            if stored.pk not in plan.locked:
+                raise MovedError(entry)
+            version = plan.locked[stored.pk]["version"]
+        if entry.over not in {None, version}:
+            raise MovedError(entry)
         if entry.if_match is not None:
-            _check_version(entry, plan.locked[stored.pk]["version"] if stored is not None else None)
+            check_version(entry, version)
+
+
+class MovedError(Refusal):
+    """What the entry stands on was changed or deleted by somebody else just now."""
+
+    def __init__(self, entry: Entry) -> None:
+        words = "what this stands on was changed at the same moment; send it again"
+        super().__init__(409, [Issue("conflict", words, entry.path)])
+
+
+async def _check_scopes(db: Connection, plan: Plan, sender: Sender) -> None:
+    """What is changed is what the scopes are for, not only what it becomes."""
+    for right, methods in (("u", ("PUT", "PATCH")), ("d", ("DELETE",))):
+        changing = {e.index for e in plan.prepared.entries if e.method in methods} & plan.updated
+        pks = [plan.stored[index].pk for index in changing]
+        if pks and await repository.beyond(db, sender.granted(right), pks):
+            raise Refusal(403, [Issue("forbidden", NARROWER)])
 
 
 def _changed_twice(plan: Plan) -> Iterable[Issue]:
@@ -278,13 +389,13 @@ def _changed_twice(plan: Plan) -> Iterable[Issue]:
                 yield Issue("conflict", f"{earlier.path} changes {stored.local} already", entry.path)
 
 
-def _check_version(entry: Entry, version: int | None) -> None:
+def check_version(entry: Entry, version: int | None) -> None:
     wanted = _ETAG.fullmatch(entry.if_match or "")
     path = f"{entry.path}.request.ifMatch" if entry.path.startswith("Bundle") else "If-Match"
     if wanted is None:
         raise Refusal(400, [Issue("value", f'write the version as W/"3", not {entry.if_match!r}', path)])
-    if int(wanted[1]) != version:
-        words = f"version {wanted[1]} was to be changed, the current one is {version or 'none'}"
+    if version is None or wanted[1] not in {None, str(version)}:
+        words = f"version {wanted[1] or '*'} was to be changed, the current one is {version or 'none'}"
         raise Refusal(412, [Issue("conflict", words, path)])
 
 
@@ -296,8 +407,8 @@ async def _settle_references(db: Connection, plan: Plan, asked: Sequence[Criteri
     if not conditionals:
         return
     answers = await _found(db, asked, sender)
-    bundle = _Here(plan)
-    here = [bundle.matches(criteria) for criteria in asked]
+    bundle = Here(plan.prepared.entries, plan.local, plan.final)
+    here = [bundle.matches(one, c.paths[0]) for one, c in zip(asked, conditionals, strict=True)]
     issues: list[Issue] = []
     for conditional, found, entries in zip(conditionals, answers, here, strict=True):
         # Where the bundle has one, another organisation's of the same name is not meant.
@@ -320,71 +431,6 @@ def _unresolved(conditional: Conditional, meant: Sequence[str]) -> Iterable[Issu
         words = f"{query} means {len(meant)} resources: {', '.join(meant[:SHOWN])}; it must mean one"
     code = "multiple-matches" if meant else "not-found"
     return [Issue(code, words, path) for path in conditional.paths]
-
-
-class _Here:
-    """The entries of a bundle, as a search finds them."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._by_type: dict[str, list[Entry]] = {}
-        self._by_token: dict[int, list[Entry]] = {}
-        for entry in plan.prepared.entries:
-            self._by_type.setdefault(entry.type, []).append(entry)
-            for hash in entry.tokens:
-                self._by_token.setdefault(hash, []).append(entry)
-
-    def matches(self, criteria: Criteria) -> set[str]:
-        token = _only_token(criteria)
-        if token is not None:
-            return {self._plan.local(entry) for entry in self._by_token.get(token, ())}
-        return {
-            self._plan.local(entry)
-            for entry in self._by_type.get(criteria.type, ())
-            if all(_holds(self._plan, entry, clause) for clause in criteria.clauses)
-        }
-
-
-def _holds(plan: Plan, entry: Entry, clause: Clause) -> bool:
-    match clause:
-        case Ids(ids):
-            return plan.local(entry).partition("/")[2] in ids
-        case Tokens(hashes):
-            return not set(hashes).isdisjoint(entry.tokens)
-        case References(hashes):
-            own = {
-                keys.reference_key(entry.type, name, plan.final.get(target, target))
-                for name, target in entry.references
-            }
-            return not set(hashes).isdisjoint(own)
-        case Dates(key, any_of):
-            return any(
-                row[0] == key and _compares(when, row[1], row[2]) for row in entry.dates for when in any_of
-            )
-
-
-def _compares(when: When, low: int, high: int) -> bool:
-    """What `repository` says in SQL."""
-    inside = low >= when.lo and high <= when.hi
-    match when.comparison:
-        case "eq":
-            return inside
-        case "ne":
-            return not inside
-        case "gt":
-            return high > when.hi
-        case "lt":
-            return low < when.lo
-        case "ge":
-            return high > when.hi or inside
-        case "le":
-            return low < when.lo or inside
-        case "sa":
-            return low >= when.hi
-        case "eb":
-            return high <= when.lo
-        case "ap":
-            return low < when.hi and high > when.lo
 
 
 def _raise(issues: Iterable[Issue], status: int = 422) -> None:

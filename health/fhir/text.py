@@ -6,6 +6,7 @@ carrying its literal; `written` puts the literal back.
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -177,3 +178,14 @@ def _check_depth(node: Any, level: int) -> None:
 
 def _too_deep() -> Refusal:
     return refused(400, "too-long", f"nested deeper than {DEPTH_MAX} levels")
+
+
+def text_of(type: str, id: str, version: int, ts: datetime, meta: str, rest: str) -> str:
+    """The resource as it is kept and returned: id and meta are the server's, all else the sender's."""
+    own = f'"versionId":"{version}","lastUpdated":"{instant(ts)}"'
+    meta = f"{own},{meta}" if meta else own
+    return f'{{"resourceType":"{type}","id":"{id}","meta":{{{meta}}}{"," if rest else ""}{rest}}}'
+
+
+def instant(ts: datetime) -> str:
+    return ts.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

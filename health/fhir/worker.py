@@ -10,9 +10,14 @@ from typing import Any
 
 import orjson
 
-from health.fhir import checking, positions, prepare
+from health.fhir import checking, custom, positions, prepare
+from health.fhir.bulk import lines
 from health.fhir.outcome import Refusal
+from health.fhir.views import viewed
 from health.fhir.worker_frame import LENGTH_BYTES, received
+
+_ROOTS = {"bundle": "Bundle", "patch": "Parameters"}
+"""What the bodies are, whose places are told by line and column."""
 
 
 def main() -> None:
@@ -32,16 +37,28 @@ def main() -> None:
 
 def answered(header: dict[str, Any], body: bytes) -> dict[str, Any]:
     """The answer to one message: what was prepared, or why it was refused."""
+    custom.listen(header["parameters"])
     try:
         match header["what"]:
             case "bundle":
-                return {"prepared": prepare.bundle(body, header["base"])}
+                base, stored = header["base"], header["stored"]
+                return {"prepared": prepare.bundle(body, base, stored, unchecked=header["unchecked"])}
+            case "patch":
+                prepared = prepare.patch(body, header["base"], header["type"], header["stored"])
+                return {"prepared": prepared}
             case "validate":
                 return {"checked": checking.checked(body, header["type"])}
+            case "view":
+                return {"rows": viewed(header["view"]).of_lines(body.decode().rstrip("\n").split("\n"))}
+            case "lines":
+                return {"lines": lines.checked(body, header)}
             case _:
-                return {"prepared": prepare.resource(body, header["base"], header["type"], header["id"])}
+                asked = header["base"], header["type"], header["id"]
+                return {"prepared": prepare.resource(body, *asked, unchecked=header["unchecked"])}
     except Refusal as refusal:
-        path = "Bundle" if header["what"] == "bundle" else header["type"] or ""
+        if header["what"] == "view":
+            return {"refused": {"status": refusal.status, "issues": refusal.issues}}
+        path = _ROOTS.get(header["what"]) or header["type"] or ""
         issues = positions.located(body, path, refusal.issues)
         return {"refused": {"status": refusal.status, "issues": issues}}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from health.fhir import custom
 from health.fhir.entries import Prepared, loaded
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.worker_frame import LENGTH_BYTES, framed
@@ -41,19 +42,57 @@ class Workers:
     """
 
     def __init__(self, *, most: int | None = None, idle_s: float = IDLE_S) -> None:
-        self._places = asyncio.Semaphore(most or min(4, os.cpu_count() or 1))
+        self.most = most or min(4, os.cpu_count() or 1)
+        self._places = asyncio.Semaphore(self.most)
         self._idle: list[_Worker] = []
         self._idle_s = idle_s
         self._closed = False
         self._waiting = 0
 
-    async def bundle(self, raw: bytes, base: str) -> Prepared:
-        """A transaction Bundle, checked and cut; raises Refusal."""
-        return await self._prepared({"what": "bundle", "base": base}, raw)
+    async def bundle(
+        self,
+        raw: bytes,
+        base: str,
+        stored: Mapping[int, Mapping[str, Any]] | None = None,
+        *,
+        unchecked: bool = False,
+    ) -> Prepared:
+        """A batch or transaction Bundle, checked and cut; raises Refusal.
 
-    async def resource(self, raw: bytes, base: str, kind: str, id: str | None) -> Prepared:
-        """One resource, checked and cut; raises Refusal."""
-        return await self._prepared({"what": "resource", "base": base, "type": kind, "id": id}, raw)
+        Args:
+            stored: what its patches change, by the entry's index: id, version, body.
+            unchecked: references may lead nowhere.
+        """
+        known = {str(index): dict(one) for index, one in (stored or {}).items()}
+        header = {"what": "bundle", "base": base, "stored": known, "unchecked": unchecked}
+        return await self._prepared(header, raw)
+
+    async def patch(self, raw: bytes, base: str, kind: str, stored: Mapping[str, Any]) -> Prepared:
+        """A stored resource (id, version, body) as a patch leaves it, checked and cut; raises Refusal."""
+        header = {"what": "patch", "base": base, "type": kind, "stored": dict(stored)}
+        return await self._prepared(header, raw)
+
+    async def resource(
+        self, raw: bytes, base: str, kind: str, id: str | None, *, unchecked: bool = False
+    ) -> Prepared:
+        """One resource, checked and cut; raises Refusal.
+
+        Args:
+            id: of an update, empty for one by search; None for a create.
+            unchecked: references may lead nowhere.
+        """
+        header = {"what": "resource", "base": base, "type": kind, "id": id, "unchecked": unchecked}
+        return await self._prepared(header, raw)
+
+    async def lines(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+        """What became of lines of an import: `taken` and `refused` of `health.fhir.bulk.lines.Checked`."""
+        found: dict[str, Any] = (await self._ask({"what": "lines", **asked}, body))["lines"]
+        return found
+
+    async def view(self, definition: Mapping[str, Any], lines: bytes) -> list[list[Any]]:
+        """The rows a ViewDefinition gives of lines of NDJSON; raises Refusal."""
+        found: list[list[Any]] = (await self._ask({"what": "view", "view": dict(definition)}, lines))["rows"]
+        return found
 
     async def close(self) -> None:
         self._closed = True
@@ -77,7 +116,7 @@ class Workers:
         finally:
             self._waiting -= 1
         try:
-            answer = await self._answer_of_two(header, body)
+            answer = await self._answer_of_two({**header, "parameters": custom.spoken()}, body)
         finally:
             self._places.release()
         if refused := answer.get("refused"):

@@ -10,7 +10,7 @@ _REVIEW = """v.id, v.organisation, v.opened_at, v.due_at, v.overdue_at, v.state,
     v.decided_at, e.actor, e.reason, e.begun_at, e.ends_at, r.id as patient,
     (select sector_id from patient_person p where p.pt = e.pt) as sector_id"""
 _JOINED = """access_review v join emergency_access e using (id)
-    join resource r on r.pk = e.pt"""
+    join (select pk, id from resource union all select pk, id from deleted) r on r.pk = e.pt"""
 
 
 async def patient_of(db: Connection, id: str) -> Row | None:

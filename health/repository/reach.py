@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from health.models import NOBODY, Reach, Treating
+from health.models import NOBODY, Granted, Reach, Treating
 from services.kit import renewal
 from services.kit.database import Connection, Row
 
@@ -53,12 +53,12 @@ class Args:
 
 def readable(reach: Reach, args: Args, relation: str = "resource") -> str:
     """What every read starts from: rows of a table with `pt` that the caller may see, as `m`."""
-    if reach.everybody:
-        return f"from {relation} m where true"
-    if reach.sector_ids:
-        return f"from {relation} m where {_own(reach.sector_ids, args, 'm')}"
     if relation == "resource":
         return f"from resource m where {reached(reach, args, 'm')}"
+    if reach.everybody:
+        return f"from {relation} m where true"
+    if reach.sector_ids and reach.granted.everything:
+        return f"from {relation} m where {_own(reach.sector_ids, args, 'm')}"
     # As a scalar: an index row is looked up by its key, whatever the planner thinks of the condition.
     return f"from {relation} m where (select {reached(reach, args, 'o')} from resource o where o.pk = m.pk)"
 
@@ -67,6 +67,12 @@ def reached(reach: Reach, args: Args, r: str) -> str:
     """Whether the caller may see the resource `r`."""
     if reach.everybody:
         return "true"
+    if reach.granted.everything:
+        return _open(reach, args, r)
+    return f"({_granted(reach.granted, args, r)} and {_open(reach, args, r)})"
+
+
+def _open(reach: Reach, args: Args, r: str) -> str:
     if reach.sector_ids:
         return _own(reach.sector_ids, args, r)
     ties = list(_ties(reach, args, r))
@@ -74,10 +80,43 @@ def reached(reach: Reach, args: Args, r: str) -> str:
     return f"({' or '.join([*(condition for _, condition in ties), *registers])})"
 
 
+def _granted(granted: Granted, args: Args, r: str) -> str:
+    """Whether the token's scopes are for the resource `r`."""
+    alternatives = [f"{r}.type = any({args(sorted(granted.types))})"]
+    for type, clauses in granted.narrowed:
+        has = [
+            f"exists (select from tok t where t.hash = any({args(list(hashes))}) and t.pk = {r}.pk)"
+            for hashes in clauses
+        ]
+        alternatives.append(f"({' and '.join([f'{r}.type = {args(type)}', *has])})")
+    return f"({' or '.join(alternatives)})"
+
+
 def tie(reach: Reach, args: Args, r: str) -> str:
     """By which relation the caller sees `r`: null where it needs none."""
     cases = [f"when {condition} then '{name}'" for name, condition in _ties(reach, args, r)]
     return f"case {' '.join(cases)} end" if cases else "null"
+
+
+def shown(reach: Reach, args: Args, r: str) -> str:
+    """The body of `r` as the caller may see it: without its specially protected parts, unless the tie to the
+    patient opens them too."""
+    if reach.everybody or reach.sector_ids:
+        return f"{r}.body"
+    opened = [_tie(name, reach, args, r) for name in sorted(reach.special)]
+    whole = f"{r}.redacted is null{''.join(f' or {condition}' for condition in opened)}"
+    return f"case when {whole} then {r}.body else {r}.redacted end"
+
+
+def keeps(reach: Reach, args: Args, r: str) -> str:
+    """Whether all versions of `r` are the caller's to see, which only its keeper's are."""
+    if reach.everybody:
+        return "true"
+    kept = next((condition for name, condition in _ties(reach, args, r) if name == "custodian"), "false")
+    if reach.granted.everything:
+        return kept
+    # What narrows a scope is held against the last version alone.
+    return f"({r}.type = any({args(sorted(reach.granted.types))}) and {kept})"
 
 
 def _own(sector_ids: Sequence[str], args: Args, r: str) -> str:
@@ -105,6 +144,15 @@ def _tie(name: str, reach: Reach, args: Args, r: str) -> str:
             return f"{r}.pt = any(array(select pt from patient_person where sector_id = any({persons})))"
         case _:
             return f"{r}.pt = any({_OPENED.format(actor=args(reach.actor))})"
+
+
+async def beyond(db: Connection, granted: Granted, pks: Iterable[int]) -> bool:
+    """Whether any of the resources is one that the token's scopes are not for."""
+    if granted.everything:
+        return False
+    args = Args(list(pks))
+    condition = f"pk = any($1) and not {_granted(granted, args, 'r')}"
+    return bool(await db.fetchval(f"select exists (select from resource r where {condition})", *args.values))
 
 
 # Who is one person with whom

@@ -1,141 +1,47 @@
 """Resources: what is read of them, what a push means among them, what it adds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from health.models import (
-    Clause,
-    Criteria,
-    Dates,
+    Deletion,
     Found,
-    Ids,
     Person,
     Reach,
-    References,
     Tokens,
     Version,
-    When,
 )
-from health.repository.reach import SAME_PERSON, Args, reached, readable, tie
+from health.repository import indexed
+from health.repository.clauses import holds
+from health.repository.reach import SAME_PERSON, Args, reached, readable, shown, tie
 from services.kit.canonical import chain
 from services.kit.database import Connection, Row
 
-_FOUND = "r.pk, r.type, r.id, r.version, r.ts, r.pt, r.organisation, r.client"
+FOUND = "r.pk, r.type, r.id, r.version, r.ts, r.pt, r.organisation, r.client"
 _WHOSE = "(select p.sector_id from patient_person p where p.pt = {}.pt) as sector_id"
 
-_SAME = f"""array(select {{pt}}::bigint union select same.pt from {SAME_PERSON} where mine.pt = {{pt}})"""
-
-# How a stored [lo, hi) compares with the asked one (FHIR R4 search.html#prefix).
-_COMPARED = {
-    "eq": "d.lo >= {lo} and d.hi <= {hi}",
-    "ne": "(d.lo < {lo} or d.hi > {hi})",
-    "gt": "d.hi > {hi}",
-    "lt": "d.lo < {lo}",
-    "ge": "(d.hi > {hi} or (d.lo >= {lo} and d.hi <= {hi}))",
-    "le": "(d.lo < {lo} or (d.lo >= {lo} and d.hi <= {hi}))",
-    "sa": "d.lo >= {hi}",
-    "eb": "d.hi <= {lo}",
-    "ap": "d.lo < {hi} and d.hi > {lo}",
-}
+SAME = f"""array(select {{pt}}::bigint union select same.pt from {SAME_PERSON} where mine.pt = {{pt}})"""
 
 
 # Reading
 
 
 async def read(db: Connection, reach: Reach, type: str, id: str) -> Row | None:
-    """The current version: pk, version, ts, body, and what the access leaf says (`_about`)."""
+    """The current version: pk, version, ts, body, and what the access leaf says (`about`)."""
     args = Args()
+    body = shown(reach, args, "m")
     return await db.fetchrow(
-        f"select m.pk, m.version, m.ts, m.body, {_about(reach, args, 'm')} {readable(reach, args)}"
+        f"select m.pk, m.version, m.ts, {body} as body, {about(reach, args, 'm')} {readable(reach, args)}"
         f" and m.type = {args(type)} and m.id = {args(id)}",
         *args.values,
     )
 
 
-async def vread(db: Connection, pk: int, version: int) -> Row | None:
-    """A certain version of a resource: version, ts, body."""
-    return await db.fetchrow(
-        """select h.version, h.ts, coalesce(s.body, r.body) as body
-           from resource r join history h on h.pk = r.pk and h.version = $2
-           left join superseded s on s.pk = h.pk and s.version = h.version
-           where r.pk = $1 and (s.body is not null or h.version = r.version)""",
-        pk,
-        version,
-    )
-
-
-def _about(reach: Reach, args: Args, r: str) -> str:
+def about(reach: Reach, args: Args, r: str) -> str:
     """Whose it is (sector_id, pt), whether specially protected, and by what tie the caller sees it."""
-    return f"{r}.pt, {r}.special, {_WHOSE.format(r)}, {tie(reach, args, r)} as tie"
-
-
-async def search(
-    db: Connection, reach: Reach, criteria: Criteria, *, after: int = 0, limit: int
-) -> list[Row]:
-    """Resources in the order they came first: pk, type, id, version, ts, body, and `_about` them."""
-    args = Args()
-    sql = f"""select r.pk, r.type, r.id, r.version, r.ts, r.body, {_about(reach, args, "r")}
-              from (select m.pk {_matching(reach, criteria, args)} and m.pk > {args(after)}
-                    order by m.pk limit {args(limit)}) page
-              join resource r on r.pk = page.pk order by r.pk"""
-    return await db.fetch(sql, *args.values)
-
-
-async def count(db: Connection, reach: Reach, criteria: Criteria) -> int:
-    args = Args()
-    return int(await db.fetchval(f"select count(*) {_matching(reach, criteria, args)}", *args.values))
-
-
-async def matching(
-    db: Connection, reach: Reach, criteria: Criteria, *, client: str, limit: int
-) -> list[Found]:
-    """The first few stored resources a search means, the client's own before others'."""
-    args = Args()
-    sql = f"""select {_FOUND} from (select m.pk {_matching(reach, criteria, args)}) found
-              join resource r on r.pk = found.pk
-              order by r.client <> {args(client)}, r.pk limit {args(limit)}"""
-    return [Found(*row) for row in await db.fetch(sql, *args.values)]
-
-
-def _matching(reach: Reach, criteria: Criteria, args: Args) -> str:
-    """The relation a search runs through, as `m`, and its conditions.
-
-    A single reference or token leads: its index gives keys in the order of pages, so that a page costs what
-    it shows, and no estimate of a planner can turn that into a scan of the type.
-    """
-    leading = next((c for kind in (References, Tokens) for c in criteria.clauses if _leads(c, kind)), None)
-    match leading:
-        case References((hash,)):
-            start = f"{readable(reach, args, 'ref')} and m.hash = {args(hash)}"
-        case Tokens((hash,)):
-            start = f"{readable(reach, args, 'tok')} and m.hash = {args(hash)}"
-        case _:
-            start = f"{readable(reach, args)} and m.type = {args(criteria.type)}"
-    return " and ".join([start, *(_clause(c, args) for c in criteria.clauses if c is not leading)])
-
-
-def _leads(clause: Clause, kind: type[References] | type[Tokens]) -> bool:
-    return isinstance(clause, kind) and len(clause.hashes) == 1
-
-
-def _clause(clause: Clause, args: Args) -> str:
-    match clause:
-        case Ids(ids):
-            return f"exists (select from resource i where i.id = any({args(list(ids))}) and i.pk = m.pk)"
-        case Tokens(hashes):
-            return f"exists (select from tok t where t.hash = any({args(list(hashes))}) and t.pk = m.pk)"
-        case References(hashes):
-            return f"exists (select from ref f where f.hash = any({args(list(hashes))}) and f.pk = m.pk)"
-        case Dates(key, any_of):
-            compared = " or ".join(f"({_compared(when, args)})" for when in any_of)
-            return f"exists (select from dat d where d.key = {args(key)} and d.pk = m.pk and ({compared}))"
-
-
-def _compared(when: When, args: Args) -> str:
-    compared = _COMPARED[when.comparison]
-    given = {"lo": when.lo, "hi": when.hi}
-    return compared.format(**{name: args(v) for name, v in given.items() if f"{{{name}}}" in compared})
+    special = f"{r}.special or {r}.redacted is not null as special"
+    return f"{r}.pt, {special}, {_WHOSE.format(r)}, {tie(reach, args, r)} as tie"
 
 
 async def timeline(
@@ -149,7 +55,7 @@ async def timeline(
     limit: int,
 ) -> list[Row]:
     """A person's records as far as the caller may see them, the latest first: pk, type, id, occurred, body,
-    and `_about` them.
+    and `about` them.
 
     Args:
         patient: pt of the person, where the reach does not say whose records.
@@ -157,12 +63,13 @@ async def timeline(
         before: occurrence and pk of the last one seen.
     """
     args = Args()
-    sql = f"select m.pk, m.type, m.id, m.occurred, m.body, {_about(reach, args, 'm')} {readable(reach, args)}"
+    sql = f"select m.pk, m.type, m.id, m.occurred, {shown(reach, args, 'm')} as body, "
+    sql += f"{about(reach, args, 'm')} {readable(reach, args)}"
     sql += f" and m.type = any({args(list(types))})"
     if patient is not None:
-        sql += f" and m.pt = any({_SAME.format(pt=args(patient))})"
+        sql += f" and m.pt = any({SAME.format(pt=args(patient))})"
     if hashes is not None:
-        sql += f" and {_clause(Tokens(tuple(hashes)), args)}"
+        sql += f" and {holds(Tokens(tuple(hashes)), args, 'm.pk', reach)}"
     if before is not None:
         sql += f" and (m.occurred, m.pk) < ({args(before[0])}, {args(before[1])})"
     return await db.fetch(f"{sql} order by m.occurred desc, m.pk desc limit {args(limit)}", *args.values)
@@ -170,7 +77,7 @@ async def timeline(
 
 async def names(db: Connection, locals: Iterable[str]) -> dict[str, str]:
     """Names of Organizations, by `Type/id`."""
-    types, ids = _split(locals)
+    types, ids = split(locals)
     rows = await db.fetch(
         """select r.type, r.id, r.body::json ->> 'name' as name
            from unnest($1::text[], $2::text[]) as asked (type, id)
@@ -233,9 +140,9 @@ async def deaths_changed_at(db: Connection) -> datetime | None:
 
 async def located(db: Connection, reach: Reach, locals: Iterable[str]) -> dict[str, tuple[Found, bool]]:
     """What is stored of these `Type/id`, and whether the caller may see it."""
-    args = Args(*_split(locals))
+    args = Args(*split(locals))
     rows = await db.fetch(
-        f"""select {_FOUND}, {reached(reach, args, "r")}
+        f"""select {FOUND}, {reached(reach, args, "r")}
             from unnest($1::text[], $2::text[]) as asked (type, id)
             join resource r on r.type = asked.type and r.id = asked.id""",
         *args.values,
@@ -246,7 +153,7 @@ async def located(db: Connection, reach: Reach, locals: Iterable[str]) -> dict[s
 async def locked(db: Connection, pks: Iterable[int]) -> dict[int, Row]:
     """Locks resources for an update, always in the same order; pk, version, ts, body, last link."""
     held = sorted(pks)
-    await db.execute("select from resource where pk = any($1) order by pk for update", held)
+    await db.execute("select from resource where pk = any($1) order by pk for no key update", held)
     # Only a statement begun after the wait sees what the holder before wrote.
     rows = await db.fetch(
         """select r.pk, r.version, r.ts, r.body, h.link
@@ -264,7 +171,7 @@ async def known_by(
     args = Args(list(hashes), client)
     rows = await db.fetch(
         f"""select asked.hash, found.* from unnest($1::bigint[]) as asked (hash) cross join lateral (
-                select {_FOUND} from tok t join resource r on r.pk = t.pk
+                select {FOUND} from tok t join resource r on r.pk = t.pk
                 where t.hash = asked.hash and {reached(reach, args, "r")}
                 order by r.client <> $2, t.pk limit 6) as found""",
         *args.values,
@@ -283,7 +190,7 @@ async def reserve(db: Connection, keys: Iterable[int]) -> None:
     )
 
 
-def _split(locals: Iterable[str]) -> tuple[list[str], list[str]]:
+def split(locals: Iterable[str]) -> tuple[list[str], list[str]]:
     pairs = [local.split("/", 1) for local in locals]
     return [type for type, _ in pairs], [id for _, id in pairs]
 
@@ -298,61 +205,49 @@ async def next_pks(db: Connection, number: int) -> list[int]:
 
 async def keep(db: Connection, versions: Sequence[Version]) -> list[bytes]:
     """Writes versions, their history and their index rows; returns the history's links in the same order."""
-    changed = [v for v in versions if v.version > 1]
+    changed = [v for v in versions if v.version > 1 and not v.again]
     if changed:
         await _supersede(db, changed)
     links = [link_of(v) for v in versions]
-    created = [v for v in versions if v.version == 1]
-    tokens = [(hash, v.pk, v.pt) for v in versions for hash in v.tokens]
-    references = [(hash, v.pk, v.pt) for v in versions for hash in v.references]
-    dates = [(*row, v.pk, v.pt) for v in versions for row in v.dates]
-    await db.execute(
-        _KEEP,
-        *_columns(11, [(v.pk, v.type, v.id, v.version, v.ts, *_said(v)) for v in created]),
-        *_columns(
-            7,
-            [
-                (v.pk, v.version, v.ts, v.method, v.organisation, v.client, link)
-                for v, link in zip(versions, links, strict=True)
-            ],
-        ),
-        *_columns(3, tokens),
-        *_columns(3, references),
-        *_columns(5, dates),
-    )
+    created = [v for v in versions if v.version == 1 or v.again]
+    if again := [v.pk for v in versions if v.again]:
+        await db.execute("delete from deleted where pk = any($1)", again)
+    args = Args()
+    statements = [
+        *_added(args, created, list(zip(versions, links, strict=True))),
+        *indexed.insertions(args, ((v.pk, v.pt, v.index) for v in versions)),
+    ]
+    # One statement, because a visit's dozen rows cost less than the round trips of a COPY each.
+    parts = [f"added_{n} as ({sql})" for n, sql in enumerate(statements)]
+    await db.execute(f"with {', '.join(parts)} select", *args.values)
     return links
 
 
-# One statement, because a visit's dozen rows cost less than the five round trips of a COPY each.
-_KEEP = """
-with resources as (
-    insert into resource (pk, type, id, version, ts, pt, occurred, organisation, client, body, special)
-    select * from unnest($1::bigint[], $2::text[], $3::text[], $4::integer[], $5::timestamptz[],
-                         $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::boolean[])
-), versions as (
-    insert into history (pk, version, ts, method, organisation, client, link)
-    select * from unnest($12::bigint[], $13::integer[], $14::timestamptz[], $15::text[], $16::text[],
-                         $17::text[], $18::bytea[])
-), tokens as (
-    insert into tok (hash, pk, pt) select * from unnest($19::bigint[], $20::bigint[], $21::bigint[])
-), "references" as (
-    insert into ref (hash, pk, pt) select * from unnest($22::bigint[], $23::bigint[], $24::bigint[])
+_RESOURCE = (
+    *("pk bigint", "type text", "id text", "version integer", "ts timestamptz", "pt bigint"),
+    *("occurred bigint", "organisation text", "client text", "body text", "special boolean"),
+    "redacted text",
 )
-insert into dat (key, lo, hi, pk, pt)
-select * from unnest($25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[])
-"""
+_HISTORY = (
+    *("pk bigint", "version integer", "ts timestamptz", "method text", "organisation text"),
+    *("client text", "link bytea"),
+)
 
 
-def _said(v: Version) -> tuple[int, int, str | None, str, str, bool]:
+def _added(args: Args, created: Sequence[Version], linked: Sequence[tuple[Version, bytes]]) -> Iterator[str]:
+    if created:
+        rows = [(v.pk, v.type, v.id, v.version, v.ts, *_said(v)) for v in created]
+        yield indexed.insertion(args, "resource", _RESOURCE, list(zip(*rows, strict=True)))
+    said = [(v.pk, v.version, v.ts, v.method, v.organisation, v.client, link) for v, link in linked]
+    yield indexed.insertion(args, "history", _HISTORY, list(zip(*said, strict=True)))
+
+
+def _said(v: Version) -> tuple[int, int, str | None, str, str, bool, str | None]:
     """The columns that a new version replaces."""
-    return v.pt, v.occurred, v.organisation, v.client, v.body, v.special
+    return v.pt, v.occurred, v.organisation, v.client, v.body, v.special, v.redacted
 
 
-def _columns(width: int, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-def link_of(version: Version) -> bytes:
+def link_of(version: Version | Deletion) -> bytes:
     """A version's link in its resource's hash chain: over who sent it and the body as it is kept."""
     return chain(version.previous, f"{version.client}\n{version.body}".encode())
 
@@ -366,12 +261,18 @@ async def _supersede(db: Connection, versions: Sequence[Version]) -> None:
     )
     await db.executemany(
         """update resource set version = $2, ts = $3, pt = $4, occurred = $5, organisation = $6, client = $7,
-               body = $8, special = $9
+               body = $8, special = $9, redacted = $10
            where pk = $1""",
         [(v.pk, v.version, v.ts, *_said(v)) for v in versions],
     )
-    for table in ("tok", "ref", "dat", "care"):
-        await db.execute(f"delete from {table} where pk = any($1)", pks)
+    await unindex(db, pks)
+
+
+async def unindex(db: Connection, pks: Sequence[int]) -> None:
+    """Takes away every row that follows from what these resources say."""
+    await indexed.forget(db, pks)
+    for table in ("care", "search_parameter"):
+        await db.execute(f"delete from {table} where pk = any($1)", list(pks))
 
 
 async def keep_people(db: Connection, people: Sequence[Person], now: datetime) -> None:

@@ -5,12 +5,15 @@ from typing import Any
 from uuid import UUID
 
 from services.identity.match_shapes import (
+    CandidatesAnswer,
+    CandidatesRequest,
     LinkageRun,
     LinkageRunPage,
     MatchDecision,
     MatchReview,
     MatchReviewPage,
     MatchState,
+    PersonCandidate,
 )
 from services.identity.shapes import (
     RESOLVE_LIMIT,
@@ -75,6 +78,19 @@ class IdentityClient(ServiceClient):
             answer = await self.post("/identity/resolve", asked, deadline_s=RESOLVE_DEADLINE_S)
             found += ResolveAnswer.model_validate(answer).people
         return found
+
+    async def candidates(
+        self, person: PersonPush, *, organisation: str | None, limit: int
+    ) -> list[PersonCandidate]:
+        """Whom a record may be about, the likeliest first, among those the calling service's sector knows by
+        an id already; nothing is made or changed.
+
+        Raises:
+            DomainError: an identifier cannot be right (BAD_USER_INPUT), or identity does not answer.
+        """
+        asked = CandidatesRequest(person=person, organisation=organisation, limit=limit)
+        answer = await self.post("/identity/candidates", asked.model_dump(mode="json", exclude_none=True))
+        return CandidatesAnswer.model_validate(answer).candidates
 
     async def translate(self, ids: Sequence[str], *, source: str, target: str) -> list[str | None]:
         """Sector ids of `source` as `target` knows the same people, in order; None where there is nobody.

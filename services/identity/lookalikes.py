@@ -43,13 +43,18 @@ class Lookalikes:
     def of(self, pid: UUID) -> list[Lookalike]:
         return self._found[pid]
 
-    async def find(self, db: Connection, newcomers: Sequence[Facts]) -> None:
+    async def find(self, db: Connection, newcomers: Sequence[Facts], *, hold: bool = True) -> None:
+        """
+        Args:
+            hold: they are to be kept, so that others alike wait until they are.
+        """
         self._keys = await asyncio.to_thread(all_keys, newcomers, self._vault)
         asked = [
             (key, facts.citizen_hmac is not None) for facts in newcomers for key in self._keys[facts.pid]
         ]
         # Of two alike that come at the same moment, the second looks when the first is there to be found.
-        await pairs.lock_keys(db, {int.from_bytes(key[:4]) % LOCKS for key, _ in asked})
+        if hold:
+            await pairs.lock_keys(db, {int.from_bytes(key[:4]) % LOCKS for key, _ in asked})
         shared = defaultdict(list)
         for key, pid in await pairs.candidates(db, sorted(set(asked)), PER_KEY):
             shared[key].append(pid)

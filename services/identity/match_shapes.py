@@ -4,12 +4,14 @@ from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
-from services.identity.shapes import PlaceRef, Sex, Shape
+from services.identity.shapes import PersonPush, PlaceRef, Sex, Shape, Text
 
 MatchState = Literal["open", "unsure", "proposed", "same", "different"]
 MatchDecision = Literal["same", "different", "unsure"]
+Grade = Literal["certain", "probable", "possible"]
+CANDIDATES_MAX = 50
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=1000)]
 
 
@@ -119,3 +121,30 @@ class MergeRequest(Shape):
 
 class UnmergeRequest(Shape):
     reason: Reason
+
+
+class CandidatesRequest(Shape):
+    """`organisation` is on whose behalf the service asks, as of `ResolveRequest`."""
+
+    person: PersonPush
+    organisation: Text | None = None
+    limit: Annotated[int, Field(ge=1, le=CANDIDATES_MAX)] = CANDIDATES_MAX
+
+
+class PersonCandidate(Shape):
+    """Somebody a record may be about.
+
+    Attributes:
+        sector_ids: every id by which the calling service may have stored the person.
+        grade: certain (by an identifier), probable (alike enough to be taken for one person by the model),
+            possible (somebody would have to look).
+        score: how likely, from 0 to 1.
+    """
+
+    sector_ids: list[str]
+    grade: Grade
+    score: float
+
+
+class CandidatesAnswer(Shape):
+    candidates: list[PersonCandidate]

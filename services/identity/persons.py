@@ -119,7 +119,8 @@ async def sector_ids_of(tx: Transaction, register: Register, *, sector: str, pid
     """All ids by which a sector may have stored the one person: the one given out now, then those that were
     given out for entries decided to be the same person, and in other key versions that are understood."""
     id = await sector_id_of(tx, register, sector=sector, pid=pid)
-    return [id, *(other for other in await pairs.understood_ids(tx, sector, pid) if other != id)]
+    understood = (await pairs.understood_ids(tx, sector, [pid]))[pid]
+    return [id, *(other for other in understood if other != id)]
 
 
 async def wards(tx: Transaction, register: Register, *, sector: str, guardian: str) -> list[KnownWard]:

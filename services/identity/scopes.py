@@ -11,7 +11,7 @@ from services.kit import purposes
 DOMAINS = ("health", "social_security", "education", "transport")
 
 CLIENTS: Mapping[str, frozenset[str]] = {
-    "hospital": frozenset({"system/*.cruds"}),
+    "hospital": frozenset({"system/*.cruds", "notify:webhooks:write"}),
     "school": frozenset({"education:imports:write"}),
     "agency": frozenset({"social_security:imports:write"}),
     "insurer": frozenset({"social_security:imports:write"}),
@@ -24,7 +24,14 @@ CLIENTS: Mapping[str, frozenset[str]] = {
             "notify:webhooks:write",
         }
     ),
-    "registry": frozenset({"identity:persons:write", "identity:registers:write", "identity:registers:read"}),
+    "registry": frozenset(
+        {
+            "identity:persons:write",
+            "identity:registers:write",
+            "identity:registers:read",
+            "health:terminology:write",
+        }
+    ),
     "auditor": frozenset({"audit:read", "exchange:catalogue:read"}),
     "portal": frozenset({"exchange:usages:find"}),
     "researcher": frozenset({"exchange:exports:request"}),
@@ -45,7 +52,7 @@ _DOMAIN = frozenset(
 )
 
 SERVICES: Mapping[str, frozenset[str]] = {
-    "health": _DOMAIN,
+    "health": _DOMAIN | {"notify:subscribers:tell"},
     "social_security": _DOMAIN,
     "education": _DOMAIN,
     "transport": _DOMAIN,
@@ -139,7 +146,14 @@ ROLES: Mapping[str, frozenset[str]] = {
         {"exchange:agreements:write", "exchange:catalogue:read", "exchange:usage-reports:answer"}
     ),
     "operator": frozenset(
-        {"audit:read", "events:replay", "operations:read", "notify:stream:read", "notify:rosters:write"}
+        {
+            "audit:read",
+            "events:replay",
+            "health:terminology:write",
+            "operations:read",
+            "notify:stream:read",
+            "notify:rosters:write",
+        }
     ),
     "data_steward": frozenset(
         {"exchange:open-data:write", "exchange:exports:decide", "exchange:catalogue:read"}
@@ -148,6 +162,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "clinician": frozenset({"user/*.rs", "health:emergency-accesses:write"}),
     "privacy_officer": frozenset(
         {
+            "user/AuditEvent.rs",
             "exchange:usage-reports:answer",
             "health:access-reviews:read",
             "health:access-reviews:decide",
@@ -207,7 +222,9 @@ _AUDIENCES: Mapping[str, tuple[str, ...]] = {
     "events:replay": (*DOMAINS, "identity", "exchange", "notify", "audit"),
     "operations:read": (*DOMAINS, "identity", "exchange", "notify", "audit"),
 }
-_SMART = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(?=.)(c?r?u?d?s?)(\?\S+)?")
+_NARROWER = r"\?[\w-]+=[^\s&]+(?:&[\w-]+=[^\s&]+)*"
+_SMART = re.compile(rf"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(?=.)(c?r?u?d?s?)({_NARROWER})?")
+"""What narrows one is a search by parameters without modifiers; which of them can be is for health to say."""
 
 
 def is_smart(scope: str) -> bool:

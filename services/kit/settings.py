@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     emergency_review_hours: float = Field(default=72.0, gt=0, le=720)
     """Within which the privacy officer says whether it was justified."""
 
+    bulk_retention_hours: float = Field(default=24.0, gt=0, le=720)
+    """How long the files of a bulk export or import are kept."""
+
     escalation_pace: float = Field(default=1.0, gt=0, le=1000)
     """How many times as fast as its rules say an unacknowledged warning climbs; the demo's is quick."""
 

@@ -22,6 +22,7 @@ from services.notify import (
     repository,
     retention,
     streams,
+    subscribers,
     taking,
 )
 from services.notify.repository import escalations, notifications
@@ -92,7 +93,7 @@ app = service(
     "notify",
     title="Huimin notify",
     description="Who is told what, live and with replay. 实时通知。",
-    routers=[router, destination_doors.router, duty_doors.router],
+    routers=[router, destination_doors.router, subscribers.router, duty_doors.router],
     handlers=[*(on_many(start, taking.take) for start in (*messages.TOPICS, *messages.NAMED)), RENEWS],
     startup=[dispatcher.check_settings],
     background=[streams.announcements, dispatcher.dispatch, escalation.climbing],

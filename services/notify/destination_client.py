@@ -6,6 +6,8 @@ from uuid import UUID
 
 from services.kit.calls import DEADLINE_S, ServiceClient
 from services.notify.shapes import (
+    Attempt,
+    Attempted,
     Delivery,
     DeliveryPage,
     Destination,
@@ -16,6 +18,7 @@ from services.notify.shapes import (
     PushKey,
     PushRequest,
     Replayed,
+    Subscriber,
     WebhookRequest,
 )
 
@@ -63,6 +66,21 @@ class DestinationClient(ServiceClient):
     async def replay_webhook(self, id: UUID) -> int:
         """How many dead letters are sent again."""
         return Replayed.model_validate(await self.post(f"/notify/webhooks/{id}/replay")).deliveries
+
+    async def endpoint(self, organisation: str, url: str) -> UUID:
+        """Where a system of the organisation is told what the calling service keeps for it.
+
+        Raises:
+            DomainError: BAD_USER_INPUT for an address that may not be called.
+        """
+        asked = {"organisation": organisation, "url": url}
+        return Subscriber.model_validate(await self.post("/notify/subscribers", asked)).id
+
+    async def attempt(self, endpoint: UUID, said: Attempt) -> Attempted:
+        """Sends once to such an endpoint."""
+        path = f"/notify/subscribers/{endpoint}/attempts"
+        body = said.model_dump(mode="json")
+        return Attempted.model_validate(await self.post(path, body, deadline_s=2 * DEADLINE_S))
 
     async def deliveries(
         self, *, state: str | None, destination: UUID | None, first: int, after: str | None

@@ -120,6 +120,23 @@ async def subscribe(kit: Kit, tx: Transaction, who: Principal, asked: WebhookReq
     return NewWebhook(**destination.model_dump(), secret=secret)
 
 
+async def endpoint(kit: Kit, tx: Transaction, organisation: str, url: str) -> UUID:
+    """The endpoint that another service tells what it keeps for an organisation's system; registered if it is
+    not yet.
+
+    Raises:
+        Problem: 400 for an address that may not be called; 409 when there are too many.
+    """
+    checked = _checked(kit, url, "url")
+    who = Principal("organisation", organisation, organisation, organisation)
+    same = await repository.endpoint_at(tx, owner_of(who), seals(kit).known_by(str(checked)))
+    if same is not None:
+        return same
+    target = {"url": str(checked), "secrets": [{"secret": webhooks.new_secret(), "until": None}]}
+    address = _Address("webhook", _place(checked), str(checked), target)
+    return (await _insert(kit, tx, who, address, "en", topic=repository.SUBSCRIPTIONS)).id
+
+
 async def register_push(kit: Kit, tx: Transaction, who: Principal, asked: PushRequest) -> Destination:
     """A browser that rings; registered anew, it rings for whoever registered it last, and for nobody else.
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import aiohttp
@@ -62,6 +62,15 @@ def pause_s(attempts: int) -> float:
     return longest * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, no secret
 
 
+def following(result: Result, attempts: int) -> tuple[Literal["delivered", "waiting", "dead"], float | None]:
+    """What becomes of what was tried so often, and the pause before the next attempt."""
+    if result.outcome is Outcome.DELIVERED:
+        return "delivered", None
+    if result.outcome is Outcome.AGAIN and attempts < ATTEMPTS:
+        return "waiting", max(pause_s(attempts), result.rest_s or 0.0)
+    return "dead", None
+
+
 async def check_settings(kit: Kit) -> None:
     """Raises ValueError when a setting names no receivers, or no mail server, that could be one."""
     Guard(kit.settings.webhook_allow)
@@ -72,6 +81,7 @@ async def check_settings(kit: Kit) -> None:
 async def dispatch(kit: Kit) -> None:
     """Runs for as long as the service does."""
     outgoing = Outgoing(Guard(kit.settings.webhook_allow), connections=IN_FLIGHT)
+    kit.parts["outgoing"] = outgoing
     dispatcher = _Dispatcher(kit, outgoing)
     try:
         with woken(DUE) as due:
@@ -170,7 +180,7 @@ class _Dispatcher:
         except TimeoutError:
             return Result(Outcome.AGAIN, "no answer in time")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Result(Outcome.AGAIN, _words(error))
+            return Result(Outcome.AGAIN, words(error))
         except Exception as error:  # noqa: BLE001 - one delivery's trouble is not the dispatcher's
             telemetry.logger("notify").error(
                 "a delivery failed of an error of our own",
@@ -223,12 +233,7 @@ def _of(done: list[_Done], outcome: Outcome) -> list[UUID]:
 
 def _noted(done: _Done) -> tuple[int, int, str, float | None, str | None]:
     row, result = done.row, done.result
-    state, pause = "dead", None
-    if result.outcome is Outcome.DELIVERED:
-        state = "delivered"
-    elif result.outcome is Outcome.AGAIN and row["attempts"] < ATTEMPTS:
-        state, pause = "waiting", max(pause_s(row["attempts"]), result.rest_s or 0.0)
-    return row["id"], row["attempts"], state, pause, result.reason
+    return row["id"], row["attempts"], *following(result, row["attempts"]), result.reason
 
 
 def _healths(done: list[_Done]) -> list[tuple[UUID, bool, float]]:
@@ -243,7 +248,7 @@ def _healths(done: list[_Done]) -> list[tuple[UUID, bool, float]]:
     return [(id, well, rest) for id, (well, rest) in found.items()]
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
     """Why there was no answer, without the address."""
     cause: BaseException | None = error
     while cause is not None:

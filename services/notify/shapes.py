@@ -130,6 +130,41 @@ class NewSecret(BaseModel):
     old_until: datetime
 
 
+class SubscriberRequest(BaseModel):
+    """The endpoint of an organisation's system."""
+
+    model_config = ConfigDict(extra="forbid")
+    organisation: str = Field(min_length=1, max_length=200)
+    url: str = Field(max_length=2000)
+
+
+class Subscriber(BaseModel):
+    id: UUID
+
+
+class Attempt(BaseModel):
+    """What is to be sent, the how manieth time.
+
+    Attributes:
+        id: its `webhook-id`, the same at every attempt.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    id: UUID
+    attempt: int = Field(ge=1)
+    body: str
+    media_type: str = Field(pattern=r"^application/[a-z.+-]+(; [a-zA-Z0-9=.-]+)?$")
+    timeout_s: float = Field(default=10.0, gt=0, le=10.0)
+
+
+class Attempted(BaseModel):
+    """What came of it: `waiting` means again, not before `pause_s`."""
+
+    state: Literal["delivered", "waiting", "dead"]
+    pause_s: float | None = None
+    reason: str | None = None
+
+
 class PushKey(BaseModel):
     key: str
     """The `applicationServerKey` to subscribe with (RFC 8292 section 4)."""

@@ -128,11 +128,16 @@ def reset(
 
 @huimin.command()
 def load(
-    kind: Annotated[str, typer.Argument(help="fhir | oneroster | social-security | readings")],
+    kind: Annotated[str, typer.Argument(help="fhir | oneroster | social-security | readings | terminology")],
     paths: Annotated[list[Path], typer.Argument(help="文件或目录 · files or folders.")],
     of: Annotated[
         str, typer.Option("--kind", help="social-security: contributions, payments, claims, claim_lines.")
     ] = "",
+    system: Annotated[
+        str, typer.Option(help="terminology: 编码体系 URL · URL of the code system the codes are of.")
+    ] = "",
+    version: Annotated[str, typer.Option(help="terminology: 版本 · its version.")] = "",
+    hierarchy: Annotated[str, typer.Option(help="terminology: 层级 · none | parent | prefix.")] = "",
     client_file: Annotated[
         Path | None, typer.Option("--client", help="客户端密钥文件 · a client's key file.")
     ] = None,
@@ -141,7 +146,9 @@ def load(
     """推送文件 · push files through the public doors."""
     from services.stack.load import Load, run_load
 
-    work = Load(kind=kind, paths=paths, of=of, client_file=client_file, parallel=parallel)
+    said = {"system": system, "version": version, "hierarchy": hierarchy}
+    query = {name: value for name, value in said.items() if value}
+    work = Load(kind=kind, paths=paths, of=of, query=query, client_file=client_file, parallel=parallel)
     sys.exit(asyncio.run(run_load(Home(), work)))
 
 

@@ -31,11 +31,13 @@ class Load:
 
     Attributes:
         of: for social-security, what the files hold when their names do not say it.
+        query: for terminology, what is said of the list in the URL.
     """
 
     kind: str
     paths: list[Path]
     of: str = ""
+    query: dict[str, str] = field(default_factory=dict)
     client_file: Path | None = None
     parallel: int = 4
 
@@ -157,7 +159,8 @@ async def _read_aside(load: Load, door: Door) -> AsyncIterator[Piece]:
 
     def pieces() -> Generator[Piece, None, None]:
         for path in load.paths:
-            yield from door.pieces(path, load.of)
+            for piece in door.pieces(path, load.of):
+                yield replace(piece, query={**piece.query, **load.query})
 
     iterator = pieces()
     with contextlib.closing(iterator):

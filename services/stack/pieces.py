@@ -123,6 +123,11 @@ def readings_pieces(path: Path, _of: str) -> Iterator[Piece]:
                 number += len(part)
 
 
+def code_list_pieces(path: Path, _of: str) -> Iterator[Piece]:
+    for file in files(path, ".csv"):
+        yield Piece(file.name, file.read_bytes(), "text/csv")
+
+
 def fhir_counts(answer: Any) -> dict[str, int]:
     """Of a transaction-response: how many entries were made, found there already, changed."""
     names = {"201": "created", "200": "matched", "204": "matched"}
@@ -154,6 +159,7 @@ DOORS = {
         "/social-security/imports", "agency", social_security_pieces, receipt_counts, True
     ),
     "readings": Door("/transport/readings", "gate", readings_pieces, receipt_counts, True),
+    "terminology": Door("/health/code-lists", "registry", code_list_pieces, receipt_counts),
 }
 
 

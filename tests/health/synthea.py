@@ -3,11 +3,13 @@
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from health.fhir import text
 
 ARCHIVE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "synthea_r4.tar.xz"
 REPEATED = ("Organization", "Practitioner")
@@ -26,6 +28,19 @@ def bundles(limit: int | None = None) -> list[bytes]:
             if len(found) == limit:
                 break
     return found
+
+
+def as_lines(raws: Iterable[bytes]) -> Iterator[bytes]:
+    """The resources as lines of NDJSON, each once: with the ids they have, and references by these."""
+    seen: set[str] = set()
+    for raw in raws:
+        tree = text.parsed(text.decoded(raw))
+        resources = [entry["resource"] for entry in tree["entry"]]
+        locals_ = {f"urn:uuid:{one['id']}": f"{one['resourceType']}/{one['id']}" for one in resources}
+        for one in resources:
+            if one["id"] not in seen:
+                seen.add(one["id"])
+                yield text.written(_rewritten(one, locals_)).encode()
 
 
 def literal(raw: bytes | str) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 
 from health.fhir.extract import BEGINLESS, ENDLESS, interval, patient_of, period, rows_of
-from health.keys import date_key, key, token_key_asked
+from health.keys import date_key, key, presence, token_key_asked
 
 DAY = 86_400_000_000
 HOUR = 3_600_000_000
@@ -51,6 +51,7 @@ def test_a_token_is_found_in_each_of_its_forms() -> None:
         token_key_asked("Observation", "code", None, "8867-4"),
         token_key_asked("Observation", "code", "http://loinc.org", "8867-4"),
         token_key_asked("Observation", "code", "http://loinc.org", ""),
+        presence("token", "Observation", "code")[1],
     }
 
 
@@ -59,6 +60,7 @@ def test_a_token_without_system_is_found_as_such() -> None:
     assert rows.tokens == {
         token_key_asked("Observation", "code", None, "x"),
         token_key_asked("Observation", "code", "", "x"),
+        presence("token", "Observation", "code")[1],
     }
 
 
@@ -77,9 +79,9 @@ def test_forms_of_different_tokens_never_meet() -> None:
 
 def test_only_a_patient_counts_as_patient() -> None:
     group = {"resourceType": "Observation", "subject": {"reference": "Group/1"}}
-    assert rows_of(group).references == set()
+    assert [*rows_of(group).references] == [("subject", "Group/1")]
     person = {"resourceType": "Observation", "subject": {"reference": "Patient/1/_history/2"}}
-    assert rows_of(person).references == {("patient", "Patient/1")}
+    assert {*rows_of(person).references} == {("patient", "Patient/1"), ("subject", "Patient/1")}
 
 
 def test_each_variant_of_a_choice_is_indexed() -> None:

@@ -1,6 +1,7 @@
 """FHIRPath: what the specification's examples say, and the same answers as an engine of other people."""
 
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import fhirpathpy
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from health.fhir.definitions import rules
-from health.fhir.fhirpath import FHIRPathError, compiled, root
+from health.fhir.fhirpath import FHIRPathError, Node, compiled, root
+from health.fhir.ucum import canonical
+from health.fhir.validation.plans import plan
 from tests.health.support import observation, patient
 
 ZHANG: dict[str, Any] = patient(
@@ -76,6 +79,25 @@ def said(expression: str, resource: dict[str, Any] = ZHANG) -> list[Any]:
         ("descendants().where($this is id)", ["o"]),
         ("%ucum", ["http://unitsofmeasure.org"]),
         ("`name`.`given`.last().empty() // a comment", [False]),
+        ("@2024-01-31 + 1 month", ["2024-02-29"]),
+        ("@2024 + 25 months", ["2026"]),
+        ("@2024-03-01T00:00:00.000+08:00 - 1 second", ["2024-02-29T23:59:59.000+08:00"]),
+        ("@T23:30 + 1 hour", ["00:30"]),
+        ("@9999-12-31 + 1 day", []),
+        ("@2024 + " + "9" * 400 + " years", []),
+        ("4 'g' = 4000 'mg' and 37 'Cel' > 98 '[degF]'", [True]),
+        ("1 year = 1 'a'", []),
+        ("1 year ~ 1 'a' and 1 year = 12 months", [True]),
+        ("2 'cm' * 2 'm' = 0.04 'm2' and 1 'g' + 1 'mg' = 1001 'mg'", [True]),
+        ("1.587.lowBoundary(2) | 1.587.highBoundary(2)", [Decimal("1.58"), Decimal("1.59")]),
+        ("birthDate.lowBoundary() | @1974.highBoundary(6)", ["1974-12-25", "1974-12"]),
+        ("@2014-01-01T08.highBoundary()", ["2014-01-01T08:59:59.999-12:00"]),
+        ("1.58700.precision() | @2014-01.precision()", [5, 6]),
+        ("name.given.where(hasValue()).sort(-length(), $this)", ["小三", "阿三", "三"]),
+        ("conformsTo(%`ext-Patient`)", [True]),
+        ("'<a>'.escape('html').unescape('html')", ["<a>"]),
+        ("getResourceKey() = id", []),
+        ("generalPractitioner.getReferenceKey(Practitioner)", ["7"]),
     ],
 )
 def test_what_an_expression_gives(expression: str, answer: list[Any]) -> None:
@@ -95,6 +117,9 @@ def test_what_an_expression_gives(expression: str, answer: list[Any]) -> None:
         ("memberOf('urn:x')", "there is no function memberOf()"),
         ("'a' ~~ 'b'", "expected"),
         ("'open", "FHIRPath"),
+        ("active as truth", "there is no type truth"),
+        ("(" * 5000, "nested too deep"),
+        ("name" + ".name" * 5000, "nested too deep"),
     ],
 )
 def test_what_is_no_fhirpath_is_refused_with_its_place(expression: str, words: str) -> None:
@@ -113,6 +138,9 @@ def test_what_is_no_fhirpath_is_refused_with_its_place(expression: str, words: s
         ("name.given.matches('(')", "one value"),
         ("name.first().given.first().matches('(')", "no regular expression"),
         ("active.repeat($this.toString() & 'x')", "more than"),
+        ("birthDate + 1 'mo'", "cannot be added"),
+        ("iif('x', 1, 2)", "true or false"),
+        ("conformsTo('urn:own')", "not known here"),
     ],
 )
 def test_what_the_values_do_not_allow_is_said(expression: str, words: str) -> None:
@@ -175,6 +203,51 @@ def test_every_invariant_of_r4_compiles_and_runs_on_anything() -> None:
     assert len(texts) > 150
     for text in texts:
         compiled(text)(root(ZHANG), names={"%context": []})
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "canon"),
+    [
+        ("1000", "mg", ("1", "g")),
+        ("60", "/min", ("1", "s-1")),
+        ("5", "mmol/L", ("5", "m-3.mol")),
+        ("120", "mm[Hg]", ("15998640", "g.m-1.s-2")),
+        ("98.6", "[degF]", ("310.15", "K")),
+        ("2", "k[IU]", ("2000", "[iU]")),
+        ("7", "10*3/uL{cells}", ("7e12", "m-3")),
+        ("1", "{score}", ("1", "1")),
+    ],
+)
+def test_amounts_have_one_canonical_form(value: str, unit: str, canon: tuple[str, str]) -> None:
+    assert canonical(Decimal(value), unit) == (Decimal(canon[0]), canon[1])
+
+
+@given(st.text(alphabet="mgskL/.()[]{}0123-*% ", max_size=20))
+def test_what_is_no_unit_is_none(unit: str) -> None:
+    found = canonical(Decimal(2), unit)
+    assert found is None or canonical(Decimal(1), found[1]) is not None
+
+
+MEMBERS = st.dictionaries(st.integers(0, 200), st.integers(0, 3), max_size=6)
+
+
+@given(st.sampled_from(sorted(rules().types)), MEMBERS)
+def test_an_invariant_settled_by_what_is_there_holds_when_it_is_run(
+    kind: str, picked: dict[int, int]
+) -> None:
+    found = plan(kind)
+    assert found is not None
+    names = sorted(found.elements)
+    value = {}
+    for at, form in picked.items():
+        name = names[at % len(names)]
+        value[name] = ("x", [], {"id": "x"}, [{"id": "x"}])[form]
+    node = Node(value, kind)
+    given_names = {name: [node] for name in ("%resource", "%rootResource", "%context")}
+    for one in found.invariants:
+        if one.surely_holds(value):
+            with suppress(FHIRPathError):
+                assert one.path.holds(node, given_names), one.path.text
 
 
 @given(st.text(max_size=30))

@@ -78,7 +78,7 @@ def spoilt(draw: st.DrawFn) -> Any:
 
 def answer(raw: bytes) -> None:
     """Prepares the bundle, or gets a refusal that can be told; anything else fails the test."""
-    prepared = refusal_of(lambda: prepare.bundle(raw, BASE))
+    prepared = refusal_of(lambda: prepare.bundle(raw, BASE, {}))
     if isinstance(prepared, Refusal):
         assert 400 <= prepared.status < 500
         assert json.loads(outcome(prepared.issues))["issue"]

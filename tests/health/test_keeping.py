@@ -87,6 +87,7 @@ async def test_a_record_belongs_to_the_patient_it_is_about(
     assert person["pt"] == person["pk"] == measured["pt"]
     assert hospital["pt"] == 0
     assert {tuple(row) for row in tokens} == {
+        (person["pk"], person["pk"]),
         (measured["pk"], person["pk"]),
         (hospital["pk"], 0),
     }

@@ -389,8 +389,12 @@ class TestAllOrNothing:
                 "Bundle.entry[1].resource", id="no resource",
             ),
             pytest.param(
-                {"request": {"method": "DELETE", "url": "Patient/1"}}, 400, "not-supported",
-                "Bundle.entry[1].request.method", id="delete",
+                {"request": {"method": "DELETE", "url": "Patient"}}, 400, "invalid",
+                "Bundle.entry[1].request.url", id="delete of nothing in particular",
+            ),
+            pytest.param(
+                {"resource": patient(), "request": {"method": "GET", "url": "Patient"}}, 400, "invalid",
+                "Bundle.entry[1].resource", id="a read with a resource",
             ),
             pytest.param(
                 {"resource": patient(), "request": {"method": "POST", "url": "Observation"}}, 400, "invalid",
@@ -437,7 +441,7 @@ class TestAllOrNothing:
             ("code-invalid", "Bundle.entry[1].resource.status"),
         ]
 
-    @pytest.mark.parametrize("kind", ["batch", "document", "collection"])
+    @pytest.mark.parametrize("kind", ["history", "document", "collection"])
     async def test_another_bundle_is_no_transaction(self, fhir: httpx.AsyncClient, kind: str) -> None:
         response = await fhir.post("/fhir", json={"resourceType": "Bundle", "type": kind})
         assert response.status_code == 400

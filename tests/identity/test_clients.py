@@ -63,7 +63,7 @@ async def test_clients_are_registered_by_who_may(identity: Identity) -> None:
 @pytest.mark.parametrize(
     ("kind", "granted", "audience"),
     [
-        ("hospital", "system/*.cruds", ["health"]),
+        ("hospital", "notify:webhooks:write system/*.cruds", ["health", "notify"]),
         ("school", "education:imports:write", ["education"]),
         ("agency", "social_security:imports:write", ["social_security"]),
         ("insurer", "social_security:imports:write", ["social_security"]),

@@ -9,26 +9,49 @@ from typing import Any, Literal
 import orjson
 
 HERE = Path(__file__).parent
-ParameterKind = Literal["token", "reference", "date"]
+ParameterKind = Literal[
+    "token", "reference", "date", "string", "number", "quantity", "uri", "composite", "special"
+]
 
 
 @dataclass(frozen=True, slots=True)
-class ElementPath:
-    """Where a search parameter finds its values: element names, their data type, wanted target type."""
+class Component:
+    """One of the values that a composite parameter asks for together.
 
-    names: tuple[str, ...]
-    type: str
-    target: str | None
+    Attributes:
+        name: the parameter that it is like.
+        expression: FHIRPath, from where the composite's own leads.
+    """
+
+    name: str
+    kind: ParameterKind
+    expression: str
+    targets: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A search parameter of one resource type."""
+    """A search parameter of one resource type.
+
+    Attributes:
+        expression: FHIRPath, from the resource.
+        targets: types that a reference of it may lead to.
+        stored: the parameters under whose names its index rows stand: its own, unless it asks for just what
+            others ask for together, as `combo-code` does for `code` and `component-code`.
+    """
 
     name: str
     kind: ParameterKind
     url: str
-    paths: tuple[ElementPath, ...]
+    expression: str
+    targets: frozenset[str]
+    components: tuple[Component, ...]
+    stored: tuple[str, ...]
+
+    @property
+    def head(self) -> int:
+        """Which component of a composite comes first in its keys: the first that is a token."""
+        return next(i for i, component in enumerate(self.components) if component.kind == "token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +61,8 @@ class Definitions:
     Attributes:
         elements: data type of each element of each type; a trailing `*` marks those that repeat.
         choices: base name and type of each element with a choice of types, by its JSON name.
-        parameters: by resource type and name, `_id` left out (every type has it).
-        compartment: where each type names the patient it is about, the most telling place first.
+        parameters: by resource type and name.
+        compartment: parameters by which each type is in a patient's compartment, the most telling one first.
     """
 
     release: str
@@ -47,7 +70,7 @@ class Definitions:
     elements: dict[str, dict[str, str]]
     choices: dict[str, tuple[str, str]]
     parameters: dict[str, dict[str, Parameter]]
-    compartment: dict[str, tuple[tuple[str, ...], ...]]
+    compartment: dict[str, tuple[str, ...]]
 
 
 @cache
@@ -62,9 +85,7 @@ def definitions() -> Definitions:
             resource: {name: _parameter(name, found) for name, found in of_type.items()}
             for resource, of_type in raw["parameters"].items()
         },
-        compartment={
-            resource: tuple(tuple(path) for path in paths) for resource, paths in raw["compartment"].items()
-        },
+        compartment={resource: tuple(names) for resource, names in raw["compartment"].items()},
     )
 
 
@@ -111,6 +132,27 @@ def rules() -> Rules:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What parts of a resource of one type have.
+
+    Attributes:
+        elements: of its summary; those inside of others with dots, a choice's without `[x]`.
+        always: at the root, what no part may lack: required, or changing the meaning of the others.
+    """
+
+    elements: frozenset[str]
+    always: frozenset[str]
+
+
+@cache
+def summaries() -> dict[str, Parts]:
+    return {
+        kind: Parts(frozenset(found["elements"]), frozenset(found["always"]))
+        for kind, found in _load("summaries.json.gz").items()
+    }
+
+
 def json_schema() -> dict[str, Any]:
     """The repaired JSON Schema's `definitions`; large, wanted once by each validating process."""
     found: dict[str, Any] = _load("schema.json.gz")["definitions"]
@@ -122,7 +164,13 @@ def _parameter(name: str, found: dict[str, Any]) -> Parameter:
         name=name,
         kind=found["kind"],
         url=found["url"],
-        paths=tuple(ElementPath(tuple(path), type_, target) for path, type_, target in found["paths"]),
+        expression=found["expression"],
+        targets=frozenset(found.get("targets", ())),
+        components=tuple(
+            Component(name, kind, expression, frozenset(targets))
+            for name, kind, expression, targets in found.get("components", ())
+        ),
+        stored=tuple(found.get("stored", (name,))),
     )
 
 

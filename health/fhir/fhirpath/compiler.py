@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, DivisionByZero, InvalidOperation
 from functools import cache
-from typing import Any
 
-from health.fhir.fhirpath import parser, values
-from health.fhir.fhirpath.nodes import Node, is_exactly, is_of, of_system
+from health.fhir.fhirpath import arithmetic, parser, values
+from health.fhir.fhirpath.nodes import Node, is_exactly, is_of, known_type, of_system
 from health.fhir.fhirpath.parser import FHIRPathError, Tree
 
 Collection = list[Node]
@@ -15,6 +13,7 @@ TRUE = [of_system(True, "Boolean")]
 FALSE = [of_system(False, "Boolean")]
 NOTHING: Collection = []
 
+STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 CONSTANTS = {
     "%ucum": "http://unitsofmeasure.org",
     "%sct": "http://snomed.info/sct",
@@ -22,9 +21,9 @@ CONSTANTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scope:
-    """What an expression sees beside its focus."""
+    """What an expression sees beside its focus. Never changed; not frozen, because it is made so often."""
 
     names: Mapping[str, Collection]
     this: Collection
@@ -39,13 +38,22 @@ Closure = Callable[[Scope, Collection], Collection]
 
 
 class Path:
-    """A compiled expression."""
+    """A compiled expression.
 
-    __slots__ = ("_run", "text")
+    Attributes:
+        variables: those it uses, with their `%`, that are not the same everywhere.
+    """
+
+    __slots__ = ("_run", "text", "variables")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._run = compile_tree(parser.parsed(text), first=True)
+        try:
+            tree = parser.parsed(text)
+            self.variables = frozenset(name for name in parser.variables(tree) if constant(name) is None)
+            self._run = compile_tree(tree, first=True)
+        except RecursionError as error:
+            raise FHIRPathError("it is nested too deep") from error
 
     def __call__(self, *focus: Node, names: Mapping[str, Collection] | None = None) -> Collection:
         """What it gives for a focus.
@@ -57,12 +65,25 @@ class Path:
             FHIRPathError: the values do not allow what the expression asks of them.
         """
         found = list(focus)
-        given = {"%context": found, "%resource": found, "%rootResource": found, **(names or {})}
-        return self._run(Scope(given, found), found)
+        given = {"%context": found, "%resource": found, "%rootResource": found}
+        if names is not None:
+            given.update(names)
+        return self._found(Scope(given, found), found)
 
-    def holds(self, *focus: Node, names: Mapping[str, Collection] | None = None) -> bool:
+    def within(self, node: Node, names: Mapping[str, Collection]) -> Collection:
+        """The same of one node where all variables are given, `%context` among them: with less work."""
+        focus = [node]
+        return self._found(Scope(names, focus), focus)
+
+    def _found(self, scope: Scope, focus: Collection) -> Collection:
+        try:
+            return self._run(scope, focus)
+        except RecursionError as error:
+            raise FHIRPathError("it is nested too deep") from error
+
+    def holds(self, node: Node, names: Mapping[str, Collection]) -> bool:
         """Whether it comes out true; an empty result counts as true, as an invariant's does."""
-        return truth(self(*focus, names=names)) is not False
+        return truth(self.within(node, names)) is not False
 
 
 @cache
@@ -145,9 +166,9 @@ def _variable(name: str) -> Closure:
             return lambda scope, _focus: [] if scope.index is None else [of_system(scope.index, "Integer")]
         case "$total":
             return lambda scope, _focus: scope.total or []
-    if name in CONSTANTS:
-        constant = [of_system(CONSTANTS[name], "String")]
-        return lambda _scope, _focus: constant
+    if (said := constant(name)) is not None:
+        found = [of_system(said, "String")]
+        return lambda _scope, _focus: found
 
     def run(scope: Scope, _focus: Collection) -> Collection:
         if name not in scope.names:
@@ -155,6 +176,14 @@ def _variable(name: str) -> Closure:
         return scope.names[name]
 
     return run
+
+
+def constant(name: str) -> str | None:
+    """The value of a variable that is the same everywhere (R4, fhirpath.html#variables)."""
+    for short, url in (("%vs-", "http://hl7.org/fhir/ValueSet/"), ("%ext-", STRUCTURE)):
+        if name.startswith(short):
+            return url + name.removeprefix(short)
+    return CONSTANTS.get(name)
 
 
 def _step(left: Closure, right: Closure) -> Closure:
@@ -188,6 +217,7 @@ def _signed(operator: str, operand: Closure) -> Closure:
 
 
 def _of_type(operator: str, left: Closure, kind: str) -> Closure:
+    known_type(kind)
     if operator == "as":
         return lambda scope, focus: [node for node in left(scope, focus) if is_exactly(node, kind)]
 
@@ -278,30 +308,12 @@ def _joined(left: Collection, right: Collection) -> Collection:
 def _calculating(operator: str) -> Callable[[Collection, Collection], Collection]:
     def run(left: Collection, right: Collection) -> Collection:
         a, b = single(left), single(right)
-        if a is None or b is None:
-            return []
-        if operator == "+" and type(a.value) is str and type(b.value) is str:
-            return [of_system(a.value + b.value, "String")]
-        x, y = values.number(a), values.number(b)
-        if x is None or y is None:
-            raise FHIRPathError(f"{operator} does not work on a {a.type} and a {b.type}")
-        try:
-            found = _ARITHMETIC[operator](x, y)
-        except (DivisionByZero, InvalidOperation, ZeroDivisionError):
-            return []
-        return [of_system(found, "Integer" if type(found) is int else "Decimal")]
+        found = None if a is None or b is None else arithmetic.calculated(operator, a, b)
+        return [] if found is None else [found]
 
     return run
 
 
-_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": lambda x, y: x + y,
-    "-": lambda x, y: x - y,
-    "*": lambda x, y: x * y,
-    "/": lambda x, y: Decimal(x) / Decimal(y),
-    "div": lambda x, y: int(Decimal(x) / Decimal(y)),
-    "mod": lambda x, y: x - y * int(Decimal(x) / Decimal(y)),
-}
 _OPERATIONS: dict[str, Callable[[Collection, Collection], Collection]] = {
     "=": lambda a, b: boolean(values.equal(a, b)),
     "!=": lambda a, b: boolean(_not(values.equal(a, b))),
@@ -315,5 +327,5 @@ _OPERATIONS: dict[str, Callable[[Collection, Collection], Collection]] = {
     "in": _in,
     "contains": lambda a, b: _in(b, a),
     "&": _joined,
-    **{operator: _calculating(operator) for operator in _ARITHMETIC},
+    **{operator: _calculating(operator) for operator in ("+", "-", "*", "/", "div", "mod")},
 }

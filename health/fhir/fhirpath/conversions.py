@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import html
+import json
 import math
 import re
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, unquote
 
-from health.fhir.fhirpath import values
+from health.fhir.fhirpath import moments, values
 from health.fhir.fhirpath.nodes import Node, is_of, of_system
 from health.fhir.fhirpath.parser import UNITS, FHIRPathError
 
@@ -147,7 +149,10 @@ def _to_quantity(node: Node) -> Found:
         found = _QUANTITY.fullmatch(node.value)
         if found is None or (found[3] is not None and found[3] not in UNITS):
             return None
-        return of_system({"value": Decimal(found[1]), "code": found[2] or found[3] or "1"}, "Quantity")
+        word = (found[3] or "").removesuffix("s")
+        return of_system({"value": Decimal(found[1]), "code": found[2] or word or "1"}, "Quantity")
+    if type(node.value) is bool:
+        number = Decimal(int(node.value))
     return None if number is None else of_system({"value": number, "code": "1"}, "Quantity")
 
 
@@ -180,6 +185,57 @@ def _power(base: int | Decimal, exponent: int | Decimal) -> Any:
     if type(base) is int and type(exponent) is int and 0 <= exponent <= 1000:
         return base**exponent
     return math.pow(base, exponent)
+
+
+def _absolute(node: Node) -> Found:
+    if values.quantity(node) is None:
+        return _magnitude(node)
+    number = _magnitude(Node(node.value["value"], "decimal"))
+    return Node({**node.value, "value": number.value if number is not None else None}, node.type)
+
+
+_magnitude = _of_number(abs)
+
+
+def _boundary(*, high: bool) -> Callable[..., Found]:
+    def run(node: Node, precision: Found = None) -> Found:
+        return moments.boundary(node, None if precision is None else _whole(precision), high=high)
+
+    return run
+
+
+def _precision(node: Node) -> Found:
+    found = moments.precision(node)
+    return None if found is None else _number(found)
+
+
+def _comparable(node: Node, other: Found) -> Found:
+    a, b = values.quantity(node), None if other is None else values.quantity(other)
+    return None if a is None or b is None else of_system(a[1] == b[1], "Boolean")
+
+
+def _escape(node: Node, form: Found) -> Found:
+    match _text(form):
+        case "html":
+            return _string(html.escape(_text(node)))
+        case "json":
+            return _string(json.dumps(_text(node), ensure_ascii=False)[1:-1])
+        case _:
+            return None
+
+
+def _unescape(node: Node, form: Found) -> Found:
+    match _text(form):
+        case "html":
+            return _string(html.unescape(_text(node)))
+        case "json":
+            try:
+                quoted = re.sub(r'(?<!\\)"', r"\"", _text(node))
+                return _string(json.loads(f'"{quoted}"', strict=False))
+            except ValueError:
+                return None
+        case _:
+            return None
 
 
 def _encode(node: Node, form: Found) -> Found:
@@ -244,7 +300,13 @@ OF_ONE: dict[str, tuple[int, int, Callable[..., Found]]] = {
     "replaceMatches": (2, 2, _of_text(_replaced, "String")),
     "encode": (1, 1, _encode),
     "decode": (1, 1, _decode),
-    "abs": (0, 0, _of_number(abs)),
+    "escape": (1, 1, _escape),
+    "unescape": (1, 1, _unescape),
+    "lowBoundary": (0, 1, _boundary(high=False)),
+    "highBoundary": (0, 1, _boundary(high=True)),
+    "precision": (0, 0, _precision),
+    "comparable": (1, 1, _comparable),
+    "abs": (0, 0, _absolute),
     "ceiling": (0, 0, _of_number(math.ceil)),
     "floor": (0, 0, _of_number(math.floor)),
     "truncate": (0, 0, _of_number(math.trunc)),

@@ -1,14 +1,17 @@
 """FHIRPath's functions of collections and trees, and those FHIR adds (N1 section 5; R4 fhirpath.html).
 
 Text, numbers and conversions are in `conversions`. A function that is not here is refused when the
-expression is compiled: `memberOf`, `conformsTo` and `subsumes`, which need a terminology or profile server.
+expression is compiled: `memberOf` and `subsumes`, which need a terminology server.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cmp_to_key
 
+from health.fhir.fhirpath import values
 from health.fhir.fhirpath.compiler import (
     FALSE,
+    STRUCTURE,
     TRUE,
     Closure,
     Collection,
@@ -21,9 +24,10 @@ from health.fhir.fhirpath.compiler import (
     union,
 )
 from health.fhir.fhirpath.conversions import OF_ONE
-from health.fhir.fhirpath.nodes import TYPE_INFO, Node, is_exactly, is_of, of_system
-from health.fhir.fhirpath.parser import FHIRPathError, Member, Step, Tree
+from health.fhir.fhirpath.nodes import TYPE_INFO, Node, is_exactly, is_of, known_type, of_system
+from health.fhir.fhirpath.parser import FHIRPathError, Member, Sign, Step, Tree, Variable
 
+Keyed = tuple[list[Node | None], Node]
 MADE_MAX = 500
 """`repeat` ends by itself on a tree; this ends one that makes new values for ever."""
 
@@ -36,6 +40,10 @@ def function(name: str, arguments: Sequence[Tree]) -> Closure:
     """
     if name in {"is", "as", "ofType"}:
         return _typed(name, arguments)
+    if name == "sort":
+        return _sort(arguments)
+    if name == "getReferenceKey":
+        return _reference_key(arguments)
     if name in OF_ONE:
         return _of_one(name, arguments)
     if name not in _FUNCTIONS:
@@ -58,8 +66,7 @@ def _of_one(name: str, arguments: Sequence[Tree]) -> Closure:
         if node is None:
             return []
         # Arguments see what the function's own caller sees, not its focus.
-        values = [single(argument(scope, scope.this)) for argument in given]
-        found = operation(node, *values)
+        found = operation(node, *(single(argument(scope, scope.this)) for argument in given))
         return [] if found is None else [found]
 
     return run
@@ -82,11 +89,84 @@ def _typed(name: str, arguments: Sequence[Tree]) -> Closure:
 def _type_name(tree: Tree) -> str:
     match tree:
         case Member(name):
-            return name
+            return known_type(name)
         case Step(Member(space), Member(name)):
-            return f"{space}.{name}"
+            return known_type(f"{space}.{name}")
         case _:
             raise FHIRPathError("a type's name is wanted")
+
+
+def _sort(arguments: Sequence[Tree]) -> Closure:
+    """In the order of keys, `-key` for descending; what has no key comes first."""
+    keys = [
+        (compile_tree(one.operand, first=True), -1)
+        if isinstance(one, Sign) and one.operator == "-"
+        else (compile_tree(one, first=True), 1)
+        for one in arguments or (Variable("$this"),)
+    ]
+
+    def before(a: Keyed, b: Keyed) -> int:
+        for x, y, (_, direction) in zip(a[0], b[0], keys, strict=True):
+            if x is None or y is None:
+                found = (x is not None) - (y is not None)
+            else:
+                found = (values.compared(x, y) or 0) * direction
+            if found:
+                return found
+        return 0
+
+    def run(scope: Scope, focus: Collection) -> Collection:
+        keyed: list[Keyed] = [
+            ([single(key(scope.item(node, i), [node])) for key, _ in keys], node)
+            for i, node in enumerate(focus)
+        ]
+        return [node for _, node in sorted(keyed, key=cmp_to_key(before))]
+
+    return run
+
+
+def _resource_key(_scope: Scope, focus: Collection) -> Collection:
+    """What a row about the resource is joined by (SQL on FHIR 2): its id."""
+    return [key for node in focus for key in node.member("id")]
+
+
+def _reference_key(arguments: Sequence[Tree]) -> Closure:
+    """The key of the resource a reference leads to, of this type if one is named; a resource kept elsewhere
+    has its whole address for a key, which no id here can equal."""
+    if len(arguments) > 1:
+        raise FHIRPathError("getReferenceKey() takes one type at most")
+    wanted = _type_name(arguments[0]) if arguments else None
+
+    def run(_scope: Scope, focus: Collection) -> Collection:
+        found: Collection = []
+        for node in focus:
+            said = node.value.get("reference") if type(node.value) is dict else None
+            if type(said) is not str or said.startswith("#"):
+                continue
+            path = said.partition("/_history/")[0]
+            steps = path.split("/")
+            if len(steps) < 2 or (wanted is not None and steps[-2] != wanted):
+                continue
+            found.append(of_system(steps[-1] if len(steps) == 2 else path, "String"))
+        return found
+
+    return run
+
+
+def _conforms(profile: Closure) -> Closure:
+    """Only whether it is of a type: what a profile asks beyond that is not known here."""
+
+    def run(scope: Scope, focus: Collection) -> Collection:
+        node, url = single(focus), single(profile(scope, scope.this))
+        if node is None or url is None:
+            return []
+        name = str(url.value).removeprefix(STRUCTURE)
+        try:
+            return boolean(is_of(node, known_type(name)))
+        except FHIRPathError as error:
+            raise FHIRPathError(f"the profile {str(url.value)[:80]} is not known here") from error
+
+    return run
 
 
 def _where(criteria: Closure) -> Closure:
@@ -110,7 +190,12 @@ def _all(criteria: Closure) -> Closure:
 
 
 def _each_is(wanted: bool, quantifier: Callable[[list[bool]], bool]) -> Callable[[], Closure]:
-    return lambda: lambda _scope, focus: boolean(quantifier([node.value is wanted for node in focus]))
+    def run(_scope: Scope, focus: Collection) -> Collection:
+        if any(type(node.value) is not bool for node in focus):
+            raise FHIRPathError("only truths are wanted here")
+        return boolean(quantifier([node.value is wanted for node in focus]))
+
+    return lambda: run
 
 
 def _select(projection: Closure) -> Closure:
@@ -177,7 +262,10 @@ def _iif(criterion: Closure, yes: Closure, no: Closure | None = None) -> Closure
         if len(focus) > 1:
             raise FHIRPathError("iif() works on one value at most")
         inner = Scope(scope.names, focus, scope.index, scope.total) if focus else scope
-        if truth(criterion(inner, focus)) is True:
+        found = criterion(inner, focus)
+        if any(type(node.value) is not bool for node in found):
+            raise FHIRPathError("the criterion of iif() is true or false")
+        if truth(found) is True:
             return yes(inner, focus)
         return no(inner, focus) if no is not None else []
 
@@ -346,5 +434,7 @@ _FUNCTIONS: dict[str, tuple[int, int, Callable[..., Closure]]] = {
     "join": (0, 1, _join),
     "toChars": (0, 0, _plain(_characters)),
     "type": (0, 0, _plain(_type)),
+    "getResourceKey": (0, 0, _plain(_resource_key)),
+    "conformsTo": (1, 1, _conforms),
     "htmlChecks": (0, 0, _plain(_html_checks)),
 }

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from health.fhir.definitions import definitions
+from health.fhir.fhirpath.parser import FHIRPathError
 
 SUPERTYPES = {
     "code": "string",
@@ -69,9 +70,13 @@ class Node:
         value = self.value if type(self.value) is dict else self.companion
         if type(value) is not dict:
             return []
+        places, names = _places(self.type, name)
         found: list[Node] = []
-        for json_name, kind in _named(self.type, name):
-            self._add(found, value, json_name, kind)
+        if not value.keys().isdisjoint(names):
+            for json_name, companion, kind in places:
+                items, more = value.get(json_name), value.get(companion)
+                if items is not None or more is not None:
+                    self._add(found, items, more, json_name, kind)
         return found
 
     def children(self) -> Iterator["Node"]:
@@ -86,14 +91,20 @@ class Node:
             if kind is not None and plain not in seen:
                 seen.add(plain)
                 found: list[Node] = []
-                self._add(found, value, plain, kind.rstrip("*"))
+                self._add(found, value.get(plain), value.get(f"_{plain}"), plain, kind.rstrip("*"))
                 yield from found
 
-    def _add(self, found: list["Node"], value: dict[str, Any], name: str, kind: str) -> None:
-        items, more = value.get(name), value.get("_" + name)
-        if items is None and more is None:
-            return
-        if type(items) is list or type(more) is list:
+    def _add(self, found: list["Node"], items: Any, more: Any, name: str, kind: str) -> None:
+        if more is None:
+            if type(items) is list:
+                found += [
+                    Node(item, _actual(item, kind), None, self, (name, i))
+                    for i, item in enumerate(items)
+                    if item is not None
+                ]
+            elif items is not None:
+                found.append(Node(items, _actual(items, kind), None, self, (name,)))
+        elif type(items) is list or type(more) is list:
             items = items if type(items) is list else []
             more = more if type(more) is list else []
             for i in range(max(len(items), len(more))):
@@ -126,12 +137,34 @@ def is_of(node: Node, name: str) -> bool:
     return name in _lineage(node.type)
 
 
+def known_type(name: str) -> str:
+    """The name, if R4 or FHIRPath has such a type.
+
+    Raises:
+        FHIRPathError: they have none.
+    """
+    plain = name.removeprefix("FHIR.").removeprefix(SYSTEM)
+    if plain not in _types():
+        raise FHIRPathError(f"there is no type {name}")
+    return name
+
+
+@cache
+def _types() -> frozenset[str]:
+    known = definitions()
+    used = {kind.rstrip("*") for elements in known.elements.values() for kind in elements.values()}
+    return frozenset(
+        {*known.resources, *known.elements, *used, *SUPERTYPES, *_SYSTEM_NAMES, *_ABSTRACT, "Any", "TypeInfo"}
+    )
+
+
 def is_exactly(node: Node, name: str) -> bool:
     """As `is_of`, but a `code` is not taken out of a collection as a `string`."""
     return is_of(node, name) and (node.type not in SUPERTYPES or node.type[:1].isupper() or name == node.type)
 
 
 _SYSTEM_NAMES = frozenset({"Boolean", "Date", "DateTime", "Decimal", "Integer", "Quantity", "String", "Time"})
+_ABSTRACT = frozenset({"Resource", "DomainResource", "Element", "BackboneElement"})
 _ELEMENT = {"id": "string", "extension": "Extension*"}
 TYPE_INFO = "System.TypeInfo"
 _OF_SYSTEM = {
@@ -159,7 +192,7 @@ def _lineage(kind: str) -> frozenset[str]:
 
 
 @cache
-def _named(kind: str, name: str) -> tuple[tuple[str, str], ...]:
+def json_names(kind: str, name: str) -> tuple[tuple[str, str], ...]:
     """JSON names that hold the element, each with its type."""
     known = _OF_SYSTEM.get(kind) or definitions().elements.get(kind, _ELEMENT)
     if name in known and not name.startswith("_"):
@@ -170,6 +203,13 @@ def _named(kind: str, name: str) -> tuple[tuple[str, str], ...]:
         for json_name, type_ in known.items()
         if json_name in choices and choices[json_name][0] == name
     )
+
+
+@cache
+def _places(kind: str, name: str) -> tuple[tuple[tuple[str, str, str], ...], frozenset[str]]:
+    """JSON names that hold the element, each with its companion's and its type; and all those names."""
+    found = tuple((json_name, f"_{json_name}", type_) for json_name, type_ in json_names(kind, name))
+    return found, frozenset(one for json_name, companion, _ in found for one in (json_name, companion))
 
 
 def _actual(value: Any, kind: str) -> str:

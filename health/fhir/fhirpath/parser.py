@@ -1,6 +1,7 @@
 """The grammar of FHIRPath (N1, appendix A), as a precedence climber that yields a small tree."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -122,6 +123,22 @@ def parsed(text: str) -> Tree:
     if parser.kind != "end":
         raise parser.error("an operator or the end")
     return tree
+
+
+def variables(tree: Tree) -> Iterator[str]:
+    """The names with a `%` that an expression uses, each as often as it does."""
+    match tree:
+        case Variable(name):
+            if name.startswith("%"):
+                yield name
+        case Call(_, arguments):
+            for one in arguments:
+                yield from variables(one)
+        case Step(left, right) | Index(left, right) | Binary(_, left, right):
+            yield from variables(left)
+            yield from variables(right)
+        case Sign(_, operand) | OfType(_, operand, _):
+            yield from variables(operand)
 
 
 class _Parser:

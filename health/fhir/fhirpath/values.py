@@ -9,6 +9,7 @@ from typing import Any
 
 from health.fhir.fhirpath.nodes import Node, is_of
 from health.fhir.fhirpath.parser import FHIRPathError
+from health.fhir.ucum import UCUM, canonical
 
 _DATES = frozenset({"date", "dateTime", "instant", "System.Date", "System.DateTime"})
 _TIMES = frozenset({"time", "System.Time"})
@@ -17,20 +18,17 @@ _DATE = re.compile(
     r"(?:T(?:(\d\d)(?::(\d\d)(?::(\d\d(?:\.\d+)?))?)?(Z|[+-]\d\d:\d\d)?)?)?"
 )
 _TIME = re.compile(r"T?(\d\d)(?::(\d\d)(?::(\d\d(?:\.\d+)?))?)?")
-_CALENDAR = {
-    "a": "year",
-    "mo": "month",
-    "d": "day",
-    "h": "hour",
-    "min": "minute",
-    "s": "second",
+# Years and months are of no fixed length; shorter calendar units are those of UCUM (N1, section 6.1.1).
+_MONTHS = {"year": 12, "month": 1}
+_OF_UCUM = {
+    "week": "wk",
+    "day": "d",
+    "hour": "h",
+    "minute": "min",
+    "second": "s",
+    "millisecond": "ms",
 }
-_EXACT = {
-    "wk": (Decimal(7), "d"),
-    "week": (Decimal(7), "d"),
-    "ms": (Decimal("0.001"), "s"),
-    "millisecond": (Decimal("0.001"), "s"),
-}
+_MEANS = {"a": "year", "mo": "month"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +94,24 @@ def _offset(zone: str | None) -> timedelta | None:
     return sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
 
 
-def quantity(node: Node) -> tuple[Decimal, str] | None:
-    """Value and unit; weeks are days, calendar units are those of UCUM up to the day's parts."""
+def quantity(node: Node, *, loose: bool = False) -> tuple[Decimal, str] | None:
+    """Value and unit, in the base units of UCUM or in calendar months; a unit that is neither is left alone.
+
+    Args:
+        loose: UCUM's mean years and months are taken for the calendar's.
+    """
     if type(node.value) is not dict or not (is_of(node, "Quantity") or node.type == "System.Quantity"):
         return None
-    said = node.value.get("value")
-    value = number(Node(said, "decimal"))
-    if value is None:
+    said = number(Node(node.value.get("value"), "decimal"))
+    if said is None:
         return None
-    unit = node.value.get("code") or node.value.get("unit") or "1"
-    factor, unit = _EXACT.get(unit, (Decimal(1), unit))
-    return Decimal(value) * factor, _CALENDAR.get(unit, unit)
+    value, unit = Decimal(said), node.value.get("code") or node.value.get("unit") or "1"
+    unit = _MEANS.get(unit, unit) if loose else unit
+    if unit in _MONTHS:
+        return value * _MONTHS[unit], "month"
+    if node.value.get("system", UCUM) != UCUM:
+        return value, unit
+    return canonical(value, _OF_UCUM.get(unit, unit)) or (value, unit)
 
 
 def equal(left: Sequence[Node], right: Sequence[Node]) -> bool | None:
@@ -128,6 +133,8 @@ def _equal(a: Node, b: Node) -> bool | None:
         return p == q if p[1] == q[1] else None
     m, n = _moments(a, b)
     if m is not None and n is not None:
+        if m.clock != n.clock:
+            return False
         found = _ordered(m, n)
         return None if found is None else found == 0
     return same(a.value, b.value)
@@ -172,11 +179,10 @@ def equivalent(left: Sequence[Node], right: Sequence[Node]) -> bool:
 def _equivalent(a: Node, b: Node) -> bool:
     x, y = number(a), number(b)
     if x is not None and y is not None:
-        places = min(_places(x), _places(y))
-        return round(Decimal(x), places) == round(Decimal(y), places)
-    p, q = quantity(a), quantity(b)
+        return _close(Decimal(x), Decimal(y))
+    p, q = quantity(a, loose=True), quantity(b, loose=True)
     if p is not None and q is not None:
-        return p == q
+        return p == q or (p[1] == q[1] and _alike(p[0], q[0], a))
     m, n = moment(a), moment(b)
     if m is not None and n is not None:
         return len(m.fields) == len(n.fields) and _ordered(m, n) == 0
@@ -188,8 +194,19 @@ def _equivalent(a: Node, b: Node) -> bool:
     return same(a.value, b.value)
 
 
-def _places(value: int | Decimal) -> int:
-    exponent = Decimal(value).normalize().as_tuple().exponent
+def _alike(x: Decimal, y: Decimal, a: Node) -> bool:
+    """Two amounts of one base unit, compared in the unit of the first."""
+    said = number(Node(a.value["value"], "decimal"))
+    return bool(said and x and y) and _close(Decimal(said or 0), y * Decimal(said or 0) / x)
+
+
+def _close(x: Decimal, y: Decimal) -> bool:
+    places = min(_places(x), _places(y))
+    return round(x, places) == round(y, places)
+
+
+def _places(value: Decimal) -> int:
+    exponent = value.normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 

@@ -1,5 +1,31 @@
 """The operations of `/fhir`, one module each: `$validate` and the like (FHIR R4 operations.html)."""
 
-from health.fhir.operations import validate
+from health.fhir.operations import (
+    access_log,
+    bulk,
+    code_systems,
+    everything,
+    graphql,
+    lastn,
+    match,
+    smart,
+    summary,
+    validate,
+    value_sets,
+    views,
+)
 
-ROUTERS = (validate.router,)
+ROUTERS = (
+    access_log.router,
+    smart.router,
+    *bulk.ROUTERS,
+    everything.router,
+    graphql.router,
+    lastn.router,
+    match.router,
+    validate.router,
+    code_systems.router,
+    value_sets.router,
+    views.router,
+    summary.router,
+)

@@ -12,22 +12,24 @@ from health.fhir.outcome import refused
 Given = dict[str, list[Any]]
 
 
-async def given(request: Request, takes: Mapping[str, str]) -> Given:
+async def given(request: Request, takes: Mapping[str, str], *, whole: str | None = None) -> Given:
     """The values of each parameter; an absent one has none.
 
     Args:
         takes: FHIR type of each parameter, with a `*` at the end of one that may repeat; `resource` for one
-            that is a resource. In a URL only primitive ones can be given, and come as text; numbers and
-            booleans of a body come as text too.
+            that is a resource, `part` for one of several parts. In a URL only primitive ones can be given,
+            and come as text; numbers and booleans of a body come as text too.
+        whole: the parameter that a body is which is no Parameters resource but one of that parameter's name.
 
     Raises:
         Refusal: 400 for a parameter that is not taken, is of another type or repeats; 415.
     """
     found: Given = {name: [] for name in takes}
-    if request.method == "GET":
-        pairs = [(name, value) for name, value in request.query_params.multi_items() if name != "_format"]
-    else:
-        pairs = [] if request.headers.get("content-length") == "0" else await _body(request, takes)
+    pairs: list[tuple[str, Any]] = [
+        (name, value) for name, value in request.query_params.multi_items() if name != "_format"
+    ]
+    if request.method == "POST" and request.headers.get("content-length") != "0":
+        pairs += await _body(request, takes, whole)
     for name, value in pairs:
         if name not in takes:
             names = ", ".join(sorted(takes)) or "none"
@@ -38,9 +40,11 @@ async def given(request: Request, takes: Mapping[str, str]) -> Given:
     return found
 
 
-async def _body(request: Request, takes: Mapping[str, str]) -> list[tuple[str, Any]]:
+async def _body(request: Request, takes: Mapping[str, str], whole: str | None) -> list[tuple[str, Any]]:
     check_content(request)
     tree = text.parsed(text.decoded(await request.body()))
+    if whole and isinstance(tree, dict) and tree.get("resourceType") == whole[0].upper() + whole[1:]:
+        return [(whole, tree)]
     if not isinstance(tree, dict) or tree.get("resourceType") != "Parameters":
         raise refused(400, "invalid", "send a Parameters resource", "resourceType")
     sent = tree.get("parameter", [])
@@ -56,7 +60,7 @@ def _pair(one: Any, path: str, takes: Mapping[str, str]) -> tuple[str, Any]:
         case _:
             raise refused(400, "structure", "a parameter has a name and one value or resource", path)
     kind = takes.get(name, "").rstrip("*")
-    wanted = "resource" if kind == "resource" else f"value{kind[:1].upper()}{kind[1:]}"
+    wanted = kind if kind in ("resource", "part") else f"value{kind[:1].upper()}{kind[1:]}"
     if kind and member != wanted:
         raise refused(400, "value", f"{name} is given as {wanted}, not {member}", f"{path}.{member}")
     if isinstance(value, bool):

@@ -7,23 +7,22 @@ narratives, and the invariants (R4, json.html, datatypes.html, conformance-rules
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator
 from typing import Any
 
 from health.fhir import narrative
 from health.fhir.definitions import definitions, rules
-from health.fhir.fhirpath import FHIRPathError, Node, Path, compiled, root
+from health.fhir.fhirpath import FHIRPathError, Node, root
 from health.fhir.outcome import Issue, expression
+from health.fhir.validation.plans import LOOKED_INTO, Element, Invariant, Plan, plan
 
-Collection = list[Node]
-Names = dict[str, Collection]
-Invariants = Sequence[tuple[str, str, Path]]
+Steps = tuple[str | int, ...]
+"""JSON names and indexes from the resource to a place in it."""
 
 
 def issues_of(
     resource: dict[str, Any], path: str, *, shaped: bool, container: Node | None = None
-) -> Iterator[Issue]:
+) -> list[Issue]:
     """Everything the walk finds wrong with a resource and those inside it.
 
     Args:
@@ -31,79 +30,142 @@ def issues_of(
         container: the resource that contains this one.
     """
     whole = root(resource)
-    walk = _Walk(path, {"%resource": [whole], "%rootResource": [container or whole]}, shaped=shaped)
-    yield from walk.of(whole)
-    if shaped:
-        yield from walk.loose()
+    walk = _Walk(path, whole, container or whole, shaped=shaped)
+    walk.of(resource, whole.type, ())
+    if shaped and "contained" in resource:
+        walk.loose()
+    return walk.found
 
 
-_CLOCKS = frozenset({"dateTime", "instant", "time"})
 _TOO_FINE = re.compile(r"\.\d{10}")
+_EXTENSIONS = Element("extension", "Extension", False, False, False, None, None, ())
 
 
 class _Walk:
-    """Over one resource; what is inside it, another goes over."""
+    """Over one resource; what is inside it, another goes over.
 
-    def __init__(self, path: str, names: Names, *, shaped: bool) -> None:
+    Most values are right and most elements have no rule: places and nodes are made only where one is asked.
+    """
+
+    def __init__(self, path: str, whole: Node, container: Node, *, shaped: bool) -> None:
+        self.found: list[Issue] = []
         self._shaped = shaped
         self._path = path
-        self._names = names
-        self._whole = names["%resource"][0]
+        self._whole = whole
+        self._container = container
 
-    def of(self, node: Node) -> Iterator[Issue]:
-        value = node.value
-        if type(value) is dict:
-            yield from self._members(node, value)
-        elif value is not None:
-            yield from self._primitive(node)
-        elif type(node.companion) is dict and not node.companion.get("extension"):
-            yield Issue("structure", "neither a value nor an extension stands here (ele-1)", self.at(node))
-        if self._shaped:
-            yield from self._held(node, _of_type(node.type))
-        for child in node.children():
-            if child.type in definitions().resources:
-                if type(child.value) is dict:
-                    yield from self._inner(child)
-                continue
-            if self._shaped:
-                yield from self._bound(node.type, child)
-            yield from self.of(child)
-
-    def at(self, node: Node, *further: str) -> str:
-        return expression(self._path, [*node.steps, *further])
-
-    def _members(self, node: Node, value: dict[str, Any]) -> Iterator[Issue]:
-        known = definitions().elements.get(node.type)
+    def of(self, value: dict[str, Any], kind: str, steps: Steps) -> None:
+        """A value of a type with elements."""
+        known = plan(kind)
         if known is None:
             return
-        choices = definitions().choices
         chosen: dict[str, str] = {}
         for name, member in value.items():
-            if member == "" or member == [] or member == {}:
-                words = "is empty: leave it out, or say something (ele-1)"
-                yield Issue("structure" if member != "" else "value", f"{name} {words}", self.at(node, name))
+            if not member:
+                self._empty(member, name, steps)
+            element = known.elements.get(name)
+            if element is not None:
+                if element.choice:
+                    self._choose(element, name, chosen, steps)
+                if type(member) is list:
+                    self._items(member, name, element, steps)
+                elif member is not None and not element.plain:
+                    self._one(member, element, (*steps, name))
+            elif name[:1] == "_" and name[1:] in known.elements:
+                self._companions(value, name[1:], known.elements[name[1:]], chosen, steps)
             elif type(member) is list:
-                yield from self._items(node, name, member)
-            plain = name.removeprefix("_")
-            base = choices[plain][0] if plain in choices and plain in known else None
-            if base is not None and chosen.setdefault(base, plain) != plain:
-                words = f"{chosen[base]} and {plain} are one choice, {base}[x]: send one of them"
-                yield Issue("structure", words, f"{self.at(node)}.{base}")
-        for name in rules().minimum.get(node.type, ()):
-            if name not in value and f"_{name}" not in value and name not in chosen:
-                yield Issue("required", f"{name} is missing", f"{self.at(node)}.{name}")
-        if node.type == "Extension" and self._shaped:
-            yield from self._extension(node, value, chosen.get("value"))
+                self._empties(member, name, steps)
+        self._complete(value, kind, known, chosen, steps)
 
-    def _extension(self, node: Node, value: dict[str, Any], given: str | None) -> Iterator[Issue]:
+    def _complete(
+        self, value: dict[str, Any], kind: str, known: Plan, chosen: dict[str, str], steps: Steps
+    ) -> None:
+        """What is asked of the value as a whole."""
+        for name, companion in known.minimum:
+            if name not in value and companion not in value and name not in chosen:
+                self._say("required", f"{name} is missing", steps, name)
+        if self._shaped:
+            if kind == "Extension":
+                self._extension(value, chosen.get("value"), steps)
+            if known.invariants:
+                self._hold(value, kind, known.invariants, steps)
+
+    def _one(self, value: Any, element: Element, steps: Steps) -> None:
+        """One value of an element."""
+        if type(value) is dict:
+            if element.resource:
+                self._inner(value, steps)
+                return
+            self.of(value, element.kind, steps)
+        elif element.kind in LOOKED_INTO and type(value) is str:
+            self._primitive(value, element.kind, steps)
+        if self._shaped:
+            self._bound(value, element, steps)
+
+    def _items(self, items: list[Any], name: str, element: Element, steps: Steps) -> None:
+        self._empties(items, name, steps)
+        for i, item in enumerate(items):
+            if item is not None and not element.plain:
+                self._one(item, element, (*steps, name, i))
+
+    def _companions(
+        self, value: dict[str, Any], name: str, element: Element, chosen: dict[str, str], steps: Steps
+    ) -> None:
+        """What stands beside primitives, which may stand there alone."""
+        if element.choice:
+            self._choose(element, name, chosen, steps)
+        more, said = value[f"_{name}"], value.get(name)
+        if type(more) is list:
+            self._empties(more, f"_{name}", steps)
+            said = said if type(said) is list else []
+            for i, companion in enumerate(more):
+                self._beside(companion, said[i] if i < len(said) else None, (*steps, name, i))
+        else:
+            self._beside(more, said, (*steps, name))
+
+    def _beside(self, companion: Any, value: Any, steps: Steps) -> None:
+        if type(companion) is not dict:
+            return
+        extensions = companion.get("extension")
+        if value is None and not extensions:
+            self._say("structure", "neither a value nor an extension stands here (ele-1)", steps)
+        if type(extensions) is list:
+            for i, extension in enumerate(extensions):
+                if extension is not None:
+                    self._one(extension, _EXTENSIONS, (*steps, "extension", i))
+
+    def _choose(self, element: Element, name: str, chosen: dict[str, str], steps: Steps) -> None:
+        other = chosen.setdefault(element.name, name)
+        if other != name:
+            words = f"{other} and {name} are one choice, {element.name}[x]: send one of them"
+            self.found.append(Issue("structure", words, f"{self._at(steps)}.{element.name}"))
+
+    def _empties(self, items: list[Any], name: str, steps: Steps) -> None:
+        for i, item in enumerate(items):
+            if item == "" or item == {} or item == []:
+                words = f"{name}[{i}] is empty: leave it out, or say something (ele-1)"
+                self.found.append(Issue("structure", words, f"{self._at((*steps, name))}[{i}]"))
+
+    def _empty(self, member: Any, name: str, steps: Steps) -> None:
+        if member == "" or member == [] or member == {}:
+            words = f"{name} is empty: leave it out, or say something (ele-1)"
+            self._say("structure" if member != "" else "value", words, steps, name)
+
+    def _say(self, code: str, words: str, steps: Steps, *further: str) -> None:
+        self.found.append(Issue(code, words, self._at((*steps, *further))))
+
+    def _at(self, steps: Steps) -> str:
+        return expression(self._path, steps)
+
+    def _extension(self, value: dict[str, Any], given: str | None, steps: Steps) -> None:
         if (given is not None) == bool(value.get("extension")):
-            yield Issue("invariant", "an extension has either a value or extensions (ext-1)", self.at(node))
+            self._say("invariant", "an extension has either a value or extensions (ext-1)", steps)
         types = rules().extensions.get(str(value.get("url")))
         if types is not None and given is not None and definitions().choices[given][1] not in types:
             wanted = f"a value of type {' or '.join(types)}" if types else "extensions, no value"
-            yield Issue("structure", f"{value['url']} has {wanted}, not {given}", f"{self.at(node)}.value")
+            self._say("structure", f"{value['url']} has {wanted}, not {given}", steps, "value")
 
-    def loose(self) -> Iterator[Issue]:
+    def loose(self) -> None:
         """What is contained is used (dom-3): it is referred to, or refers to what contains it."""
         inside = self._whole.member("contained")
         used = set(_fragments(self._whole.value)) if inside else set()
@@ -112,89 +174,82 @@ class _Walk:
                 words = (
                     "nothing refers to this contained resource, nor does it refer to its container (dom-3)"
                 )
-                yield Issue("invariant", words, self.at(one))
+                self._say("invariant", words, one.step)
 
-    def _items(self, node: Node, name: str, items: list[Any]) -> Iterator[Issue]:
-        for i, item in enumerate(items):
-            if item == "" or item == {} or item == []:
-                place = f"{self.at(node, name)}[{i}]"
-                yield Issue(
-                    "structure", f"{name}[{i}] is empty: leave it out, or say something (ele-1)", place
-                )
-
-    def _primitive(self, node: Node) -> Iterator[Issue]:
-        value = node.value
-        if node.type == "base64Binary" and type(value) is str:
+    def _primitive(self, value: str, kind: str, steps: Steps) -> None:
+        if kind == "base64Binary":
             try:
                 base64.b64decode("".join(value.split()), validate=True)
             except (binascii.Error, ValueError):
-                yield Issue("value", "this is not base64", self.at(node))
-        elif node.type in _CLOCKS and type(value) is str and _TOO_FINE.search(value):
-            yield Issue("value", "at most nine digits after the second", self.at(node))
-        elif node.type == "xhtml" and type(value) is str:
+                self._say("value", "this is not base64", steps)
+        elif kind == "xhtml":
             found = narrative.fault(value)
             if found is not None:
-                yield Issue("invariant", found, self.at(node))
+                self._say("invariant", found, steps)
+        elif _TOO_FINE.search(value):
+            self._say("value", "at most nine digits after the second", steps)
 
-    def _bound(self, owner: str, child: Node) -> Iterator[Issue]:
+    def _bound(self, value: Any, element: Element, steps: Steps) -> None:
         """What the element, not its type, asks of it."""
-        name = _base(child)
-        if child.type == "Reference" and "reference" in child.value:
-            yield from self._leads(child, child.value["reference"], rules().targets.get(owner, {}).get(name))
-        url = rules().bindings.get(owner, {}).get(name)
-        if url is not None and url in rules().codes:
-            yield from self._coded(child, url)
-        yield from self._held(child, _of_element(owner, name))
+        if element.kind == "Reference" and "reference" in value:
+            self._leads(value["reference"], element.targets, steps)
+        if element.value_set is not None:
+            self._coded(value, element, element.value_set, steps)
+        if element.invariants:
+            self._hold(value, element.kind, element.invariants, steps)
 
-    def _leads(self, node: Node, reference: str, targets: frozenset[str] | None) -> Iterator[Issue]:
+    def _leads(self, reference: str, targets: frozenset[str] | None, steps: Steps) -> None:
+        if targets is None and not reference.startswith("#"):
+            return
         kind = self._kind_of(reference)
         if kind is None and reference.startswith("#") and reference != "#":
             words = f"nothing contained here has the id {reference[1:]!r} (ref-1)"
-            yield Issue("not-found", words, self.at(node, "reference"))
+            self._say("not-found", words, steps, "reference")
         elif kind is not None and targets is not None and kind not in targets:
             words = f"a reference to {kind} cannot stand here; allowed: {', '.join(sorted(targets))}"
-            yield Issue("structure", words, self.at(node, "reference"))
+            self._say("structure", words, steps, "reference")
 
     def _kind_of(self, reference: str) -> str | None:
         """The type a reference names; None where it does not say."""
         if reference.startswith("#"):
-            container = self._names["%rootResource"][0]
-            inside = container.member("contained")
+            inside = self._container.member("contained")
             named = [one.type for one in inside if one.value.get("id") == reference[1:]]
-            return container.type if reference == "#" else next(iter(named), None)
+            return self._container.type if reference == "#" else next(iter(named), None)
         steps = reference.partition("?")[0].partition("/_history/")[0].split("/")
         kind = steps[0] if "?" in reference and len(steps) == 1 else steps[-2] if len(steps) > 1 else ""
         return kind if kind in definitions().resources else None
 
-    def _coded(self, node: Node, url: str) -> Iterator[Issue]:
+    def _coded(self, value: Any, element: Element, url: str, steps: Steps) -> None:
         codes = rules().codes[url]
-        if type(node.value) is str:
-            if not any(node.value in of_system for of_system in codes.values()):
-                yield Issue("code-invalid", _no_code(node.value, url), self.at(node))
+        if type(value) is str:
+            if not any(value in of_system for of_system in codes.values()):
+                self._say("code-invalid", _no_code(value, url), steps)
             return
-        codings = node.member("coding") if node.type == "CodeableConcept" else [node]
-        said = [
-            (one.value.get("system"), one.value.get("code")) for one in codings if type(one.value) is dict
-        ]
+        codings = value.get("coding", ()) if element.kind == "CodeableConcept" else [value]
+        said = [(one.get("system"), one.get("code")) for one in codings if type(one) is dict]
         # A concept is bound as a whole: one coding of the set is enough, words alone are none.
         if not any(code in codes.get(str(system), frozenset()) for system, code in said):
             shown = ", ".join(f"{system}|{code}" for system, code in said) or "no coding"
-            yield Issue("code-invalid", _no_code(shown, url), self.at(node))
+            self._say("code-invalid", _no_code(shown, url), steps)
 
-    def _held(self, node: Node, invariants: Invariants) -> Iterator[Issue]:
-        for key, human, path in invariants:
-            try:
-                held = path.holds(node, names={**self._names, "%context": [node]})
-            except FHIRPathError as error:
-                yield Issue("invariant", f"{key} cannot be decided: {error}", self.at(node))
+    def _hold(self, value: Any, kind: str, invariants: tuple[Invariant, ...], steps: Steps) -> None:
+        node: Node | None = None
+        for one in invariants:
+            if type(value) is dict and one.surely_holds(value):
                 continue
-            if not held:
-                yield Issue("invariant", f"{key}: {human}", self.at(node))
+            node = node or Node(value, kind, None, self._whole if steps else None, steps)
+            given = {"%resource": [self._whole], "%rootResource": [self._container], "%context": [node]}
+            try:
+                if not one.path.holds(node, given):
+                    self._say("invariant", f"{one.key}: {one.human}", steps)
+            except FHIRPathError as error:
+                self._say("invariant", f"{one.key} cannot be decided: {error}", steps)
 
-    def _inner(self, child: Node) -> Iterator[Issue]:
-        contained = child.step[0] == "contained"
-        container = self._whole if contained else None
-        yield from issues_of(child.value, self.at(child), shaped=self._shaped, container=container)
+    def _inner(self, resource: dict[str, Any], steps: Steps) -> None:
+        kind = resource.get("resourceType")
+        if isinstance(kind, str) and kind in definitions().resources:
+            container = self._whole if steps[0] == "contained" else None
+            self.found += issues_of(resource, self._at(steps), shaped=self._shaped, container=container)
 
 
 def _fragments(value: Any) -> Iterator[str]:
@@ -209,22 +264,3 @@ def _fragments(value: Any) -> Iterator[str]:
 
 def _no_code(said: str, url: str) -> str:
     return f"{said[:80]} is not in the required value set {url}"
-
-
-def _base(node: Node) -> str:
-    name = str(node.step[0])
-    choices = definitions().choices
-    return choices[name][0] if name in choices else name
-
-
-@cache
-def _of_type(kind: str) -> Invariants:
-    return [
-        (key, human, compiled(text)) for key, human, text in rules().types.get(kind, ()) if key[:4] != "txt-"
-    ]
-
-
-@cache
-def _of_element(owner: str, name: str) -> Invariants:
-    found = rules().elements.get(owner, {}).get(name, ())
-    return [(key, human, compiled(text)) for key, human, text in found]

@@ -39,7 +39,7 @@ def issues_of(resource: dict[str, Any], path: str) -> list[Issue]:
         return [unknown_type(kind, path)]
     parts: list[tuple[dict[str, Any], str]] = []
     of_schema = _collected(resource, path, parts)
-    found = _unlike(of_schema, list(checks.issues_of(resource, path, shaped=not of_schema)))
+    found = _unlike(of_schema, checks.issues_of(resource, path, shaped=not of_schema))
     if found:
         return found
     if all(_model(part["resourceType"]) for part, _ in parts):

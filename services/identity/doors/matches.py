@@ -1,12 +1,15 @@
-"""The clerical queue's doors: pairs that may be one person, decided by a clerk, and taken back."""
+"""The doors of matching: whom a record may be about; pairs that may be one person, decided by a clerk."""
 
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query
 
-from services.identity import linkage_runs, reviews
+from services.identity import linkage_runs, persons, reviews
+from services.identity.candidates import candidates
 from services.identity.match_shapes import (
+    CandidatesAnswer,
+    CandidatesRequest,
     DecisionRequest,
     LinkageRun,
     LinkageRunPage,
@@ -16,12 +19,36 @@ from services.identity.match_shapes import (
     MergeRequest,
     UnmergeRequest,
 )
+from services.identity.register import Register
 from services.identity.vault import VaultTx
-from services.kit.app import KitDep, Read, Router, Tx
+from services.kit.app import KitDep, Read, Router, Tx, permitted
+from services.kit.policy import Resource
 from services.kit.principals import Principal, allowed
 
 router = Router(prefix="/identity", tags=["matching"])
+PEOPLE = Resource("Identity::Person", id="persons")
+Resolver = Annotated[
+    Principal, permitted("persons.resolved", PEOPLE, "identity:persons:resolve", kinds=("service",))
+]
 Clerk = Annotated[Principal, allowed("identity:matches:decide", kinds=("staff",))]
+
+
+@router.post("/candidates")
+async def find_candidates(
+    body: CandidatesRequest, kit: KitDep, tx: VaultTx, who: Resolver
+) -> CandidatesAnswer:
+    """Whom a record may be about, among those the calling service's sector knows; nobody is made."""
+    register: Register = kit.parts["register"]
+    found = await candidates(
+        tx,
+        register,
+        principal=who,
+        sector=persons.sector_of(who, register),
+        push=body.person,
+        organisation=body.organisation,
+        limit=body.limit,
+    )
+    return CandidatesAnswer(candidates=found)
 
 
 @router.get("/match-reviews")

@@ -310,19 +310,22 @@ async def sector_ids(db: Connection, pids: Sequence[UUID]) -> list[Row]:
     )
 
 
-async def understood_ids(db: Connection, sector: str, pid: UUID) -> list[str]:
-    """Ids of a sector for all entries that are one person with this, in every key version that is prepared
-    and not over."""
+async def understood_ids(db: Connection, sector: str, pids: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """Of each of these people the ids of a sector for all entries that are one person with them, in every key
+    version that is prepared and not over; the current ones first."""
     rows = await db.fetch(
-        """select id from person asked
+        """select asked.pid, id from person asked
            join person one on one.pid = coalesce(asked.root, asked.pid)
                 or one.root = coalesce(asked.root, asked.pid)
            join vault.sector_id on sector_id.pid = one.pid and sector = $1
            join vault.sector_key key using (sector, version)
-           where asked.pid = $2 and (key.state <> 'offered' or key.prepared_at is not null)
+           where asked.pid = any($2) and (key.state <> 'offered' or key.prepared_at is not null)
                and (key.understood_until is null or key.understood_until > now())
            order by key.state <> 'current', id""",
         sector,
-        pid,
+        pids,
     )
-    return [row["id"] for row in rows]
+    found: dict[UUID, list[str]] = {pid: [] for pid in pids}
+    for row in rows:
+        found[row["pid"]].append(row["id"])
+    return found

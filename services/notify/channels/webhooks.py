@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from typing import Any
 
 import orjson
 
@@ -28,16 +29,21 @@ def signature(secret: str, id: str, timestamp: int, body: bytes) -> str:
 
 
 async def send(outgoing: Outgoing, errand: Errand) -> Result:
+    """One attempt to tell an event."""
+    body = orjson.dumps(errand.event)
+    return await post(outgoing, errand.target, str(errand.told), body, "application/cloudevents+json")
+
+
+async def post(outgoing: Outgoing, target: dict[str, Any], id: str, body: bytes, media_type: str) -> Result:
     """One attempt; while a secret is being replaced, signed under both. 410 says that the endpoint wants
     nothing more, and is to be disabled."""
-    body = orjson.dumps(errand.event)
-    now, id = int(time.time()), str(errand.told)
-    live = [one["secret"] for one in errand.target["secrets"] if one["until"] is None or one["until"] > now]
+    now = int(time.time())
+    live = [one["secret"] for one in target["secrets"] if one["until"] is None or one["until"] > now]
     headers = {
-        "content-type": "application/cloudevents+json",
+        "content-type": media_type,
         "webhook-id": id,
         "webhook-timestamp": str(now),
         "webhook-signature": " ".join(signature(secret, id, now, body) for secret in live),
     }
-    answer = await outgoing.post(errand.target["url"], body, headers)
+    answer = await outgoing.post(target["url"], body, headers)
     return Result(Outcome.CLOSED, "answered 410") if answer.status == 410 else result_of(answer)

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from services.kit.database import Connection, Row
+from services.notify.repository.destinations import SUBSCRIPTIONS
 
 _COLUMNS = """d.id, d.destination, d.channel, t.place, d.told, told.fact, told.event ->> 'type' as type,
     d.state, d.attempts, d.next_at, d.raised_at, d.sent_at, d.delivered_at, d.acknowledged_at, d.reason
@@ -64,6 +65,7 @@ async def insert_deliveries_to_owners(db: Connection, rows: Sequence[Addressed])
             select d.id, told.id, d.owner, d.channel, told.raised_at, coalesce(told.not_before, now())
             from {_TELLING} join destination d on d.owner = told.whom
             where {_WANTS} and (d.topic is null or starts_with(d.owner, 'organisation:'))
+                and d.topic is distinct from '{SUBSCRIPTIONS}'
             on conflict do nothing""",
         *zip(*rows, strict=True),
     )

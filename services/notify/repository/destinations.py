@@ -12,6 +12,29 @@ _SHOWN = (
 )
 
 
+SUBSCRIPTIONS = "fhir-subscriptions"
+"""The topic of endpoints that are told by another service alone."""
+
+
+async def endpoint_at(db: Connection, owner: str, target_hash: bytes) -> UUID | None:
+    """The owner's endpoint of that address, locked against being removed before the commit."""
+    found: UUID | None = await db.fetchval(
+        """select id from destination
+            where owner = $1 and target_hash = $2 and topic = $3 and state <> 'removed' for share""",
+        owner,
+        target_hash,
+        SUBSCRIPTIONS,
+    )
+    return found
+
+
+async def endpoint(db: Connection, id: UUID) -> Row | None:
+    """What sending to it needs: state, target."""
+    return await db.fetchrow(
+        "select state, target from destination where id = $1 and topic = $2", id, SUBSCRIPTIONS
+    )
+
+
 async def insert_destination(db: Connection, **row: Any) -> bool:
     """False when the owner has it already."""
     names = ", ".join(row)

@@ -223,6 +223,7 @@ def _health(world: World) -> None:
     with world.suite.client("hospital", HOSPITAL) as http:
         answer = http.post("/fhir", json=transaction(*entries))
     assert answer.status_code == 200, answer.text
+    world.ids["owner_number"] = OWNER_NUMBER
     world.ids["patient"], world.ids["observation"] = (
         location.split("/")[1] for location in locations(answer.json())
     )

@@ -1,0 +1,292 @@
+"""The job of an import: all lines are checked, then what they refer to, then they are kept chunk by chunk.
+
+Each chunk is one commit with its leaf, its event and its receipts, and moves the mark up to which everything
+is kept: whoever goes on after a worker that died goes on there. Registers come first, then Patients, so that
+what hangs on them finds them; a reference may lead to a line that is kept later.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from health.fhir import access
+from health.fhir.bulk import asking, lines
+from health.fhir.bulk.files import Writer, append, unpacked
+from health.fhir.bulk.uploads import ACTION, check
+from health.fhir.bundle import sender_of
+from health.fhir.commit import Push, Result, applied
+from health.fhir.entries import Entry, Prepared
+from health.fhir.outcome import Issue, Refusal
+from health.fhir.resolve import Sender
+from health.fhir.workers import Workers
+from health.repository import bulk as repository
+from health.repository import imports
+from services.identity.client import IdentityClient
+from services.kit.database import Row
+from services.kit.ids import uuid7
+from services.kit.jobs import RunningJob
+from services.kit.principals import Principal
+
+CHUNK = 1000
+"""Lines kept in one commit."""
+_REFUSED_AT_ONCE = 2000
+
+
+async def run(job: RunningJob) -> dict[str, Any]:
+    """Takes in what can be taken, and says of every line what became of it."""
+    id = UUID(str(job.args["bulk"]))
+    async with job.kit.db.session() as db:
+        row = await repository.find(db, id)
+    assert row is not None, "a request that is forgotten has its job cancelled"
+    who = asking.asker(row)
+    try:
+        check(who)
+    except Refusal as refusal:
+        raise ValueError(f"not permitted any more: {refusal.detail}") from refusal  # for good
+    load = _Load(job, row, who, sender_of(job.kit.policy, who), f"{job.kit.settings.public_url}/fhir/")
+    await load.check_lines()
+    await load.settle()
+    await load.keep()
+    return await load.end()
+
+
+@dataclass(slots=True)
+class _Load:
+    job: RunningJob
+    row: Row
+    who: Principal
+    sender: Sender
+    base: str
+    done: int = 0
+    total: int = 0
+
+    @property
+    def id(self) -> UUID:
+        found: UUID = self.row["id"]
+        return found
+
+    # Checking
+
+    async def check_lines(self) -> None:
+        """Every part in a process of its own; what was checked before a worker died is not checked again."""
+        async with self.job.kit.db.session() as db:
+            waiting = await imports.parts(db, self.id)
+            self.total = 2 * await imports.count(db, self.id)
+        parts = iter(waiting)
+        async with AsyncExitStack() as stack:
+            workers = Workers()
+            stack.push_async_callback(workers.close)
+
+            async def work() -> None:
+                for part in parts:
+                    await self._check(workers, part)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers.most):
+                    group.create_task(work())
+
+    async def _check(self, workers: Workers, part: Row) -> None:
+        async with self.job.kit.db.session() as db:
+            body = await repository.part(db, part["file"], part["n"])
+        assert body is not None, "inputs stay until the import has ended"
+        asked = {
+            "bulk": str(self.id),
+            "place": part["place"],
+            "first": part["first"],
+            "type": part["type"],
+            "base": self.base,
+            "seed": f"{self.who.client_id} {self.row['asked']['digest']}",
+            "scopes": None if self.who.unguarded else sorted(self.who.scopes),
+        }
+        found = await workers.lines(asked, await asyncio.to_thread(unpacked, body))
+        async with self.job.transaction() as tx:
+            await imports.stage(tx, self.id, part, taken=found["taken"].encode(), refused=found["refused"])
+        self.done += part["lines"]
+        await self.job.progress(self.done, self.total)
+
+    # What lines mean among each other and in the store
+
+    async def settle(self) -> None:
+        async with self.job.kit.db.session() as db:
+            repeated = await imports.repeated(db, self.id)
+            foreign = await self._foreign()
+        problems = [
+            (one["line"], f"{_place(one['first'])} is {one['local']} already", "duplicate")
+            for one in repeated
+        ]
+        problems += [
+            (one["line"], f"{one['local']} belongs to another organisation", "forbidden") for one in foreign
+        ]
+        await self._refuse({line: [Issue(code, words, None)] for line, words, code in problems})
+        await self._refuse_dangling()
+
+    async def _foreign(self) -> list[Row]:
+        """Lines that would change others' resources; the attempt is on record, as one at each by itself."""
+        if self.sender.unlimited:
+            return []
+        async with self.job.transaction() as tx:
+            tx.principal = self.who
+            found = await imports.of_others(
+                tx, self.id, client=self.sender.client, organisation=self.sender.organisation
+            )
+            if found:
+                await tx.leaf(
+                    action=ACTION,
+                    records=0,
+                    resource=f"bulk/{self.id}",
+                    subjects=sorted({one["sector_id"] for one in found} - {None}),
+                    reason=access.NO_TIE,
+                    outcome="refused",
+                )
+        return found
+
+    async def _refuse_dangling(self) -> None:
+        """Refuses lines that refer to what is not there, and those that refer to these, and so on."""
+        async with self.job.kit.db.session() as db:
+            missing = await imports.dangling(db, self.id, self.sender.seen)
+        while missing:
+            async with self.job.kit.db.session() as db:
+                rows = await imports.referring(db, self.id, missing, limit=_REFUSED_AT_ONCE)
+            gone = set(missing)
+            problems = {row["line"]: list(_dangling(orjson.loads(row["entry"]), gone)) for row in rows}
+            await self._refuse(problems)
+            if len(rows) < _REFUSED_AT_ONCE:
+                async with self.job.kit.db.session() as db:
+                    missing = await imports.dangling(db, self.id, self.sender.seen) if rows else []
+
+    async def _refuse(self, problems: dict[int, list[Issue]]) -> None:
+        if problems:
+            said = [(line, lines.told(line, issues)) for line, issues in sorted(problems.items())]
+            async with self.job.transaction() as tx:
+                await imports.refuse(tx, self.id, said)
+
+    # Keeping
+
+    async def keep(self) -> None:
+        size, receipts = CHUNK, await self._receipts()
+        while True:
+            try:
+                kept = await self._keep(size, receipts)
+            except Refusal as refusal:
+                problems = lines.by_line(refusal.issues)
+                if not problems and size > 1:
+                    size = size // 2
+                    continue
+                await self._refuse(problems or await self._next(refusal))
+                await self._refuse_dangling()
+                continue
+            if not kept:
+                return
+            size = CHUNK
+            self.done += kept
+            await self.job.progress(self.done, self.total)
+
+    async def _next(self, refusal: Refusal) -> dict[int, list[Issue]]:
+        """The issues as those of the one line that comes next."""
+        async with self.job.kit.db.session() as db:
+            [row] = await imports.following(db, self.id, limit=1)
+        return {row["line"]: refusal.issues}
+
+    async def _keep(self, size: int, file: UUID) -> int:
+        """One commit; 0 when all is kept."""
+        async with self.job.transaction() as tx:
+            tx.principal = self.who
+            rows = await imports.following(tx, self.id, limit=size)
+            if not rows:
+                return 0
+            prepared = _prepared(rows)
+            coming = await imports.pks(tx, self.id, prepared.outside)
+            coming |= {row["local"]: row["pk"] for row in rows}
+            push = Push(ACTION, bytes.fromhex(self.row["asked"]["digest"]), self.sender)
+            identity = self.job.kit.calls.client(IdentityClient)
+            results = await applied(tx, prepared, push, identity=identity, base=self.base, coming=coming)
+            receipts = [_receipt(row, results.get(n)) for n, row in enumerate(rows)]
+            await append(tx, file, receipts)
+            await imports.kept(tx, self.id, rank=rows[-1]["rank"], line=rows[-1]["line"])
+        return len(rows)
+
+    async def _receipts(self) -> UUID:
+        """The file of what was taken, begun by whoever came first."""
+        async with self.job.transaction() as tx:
+            known = [one["id"] for one in await repository.files(tx, self.id) if one["role"] == "output"]
+            id = known[0] if known else uuid7()
+            if not known:
+                await repository.add_file(
+                    tx,
+                    id,
+                    bulk=self.id,
+                    role="output",
+                    name="taken.ndjson",
+                    type="OperationOutcome",
+                    client=self.row["client"],
+                    organisation=self.row["organisation"],
+                    kept=asking.kept(self.job.kit),
+                )
+        return id
+
+    # The end
+
+    async def end(self) -> dict[str, Any]:
+        """The receipts of what was refused, in the order of the lines."""
+        refused, after = 0, -1
+        kept = asking.kept(self.job.kit)
+        writer = Writer(
+            self.job.transaction, self.row, role="error", name="refused", type="OperationOutcome", kept=kept
+        )
+        while True:
+            async with self.job.kit.db.session() as db:
+                rows = await imports.problems(db, self.id, after=after, limit=_REFUSED_AT_ONCE)
+            if not rows:
+                break
+            await writer.add([row["outcome"].encode() for row in rows])
+            refused, after = refused + len(rows), rows[-1]["line"]
+        await writer.close()
+        async with self.job.transaction() as tx:
+            await imports.end(tx, self.id)
+            await repository.ready(tx, self.id, as_of=None, kept=kept)
+        return {"refused": refused}
+
+
+def _place(number: int) -> str:
+    place, line = divmod(number, lines.number_of(1, 0))
+    return f"input {place}, line {line}"
+
+
+def _prepared(rows: Sequence[Row]) -> Prepared:
+    """Lines as one push."""
+    entries: list[Entry] = []
+    outside: dict[str, list[str]] = {}
+    for n, row in enumerate(rows):
+        said = orjson.loads(row["entry"])
+        entry = Entry(**said["entry"])
+        if _is_there(row, entry):
+            continue
+        entry.index = n
+        entries.append(entry)
+        for target, paths in said["outside"].items():
+            outside.setdefault(target, []).extend(f"line[{row['line']}].{path}" for path in paths)
+    here = {entry.local for entry in entries}
+    return Prepared(entries, outside={t: paths for t, paths in outside.items() if t not in here})
+
+
+def _is_there(row: Row, entry: Entry) -> bool:
+    """A line without an id makes its resource once, whatever became of that since."""
+    return entry.method == "POST" and row["version"] is not None
+
+
+def _receipt(row: Row, result: Result | None) -> bytes:
+    if result is None:
+        return lines.taken(row["line"], "200 OK", f"{row['local']}/_history/{row['version']}")
+    return lines.taken(row["line"], result.status, result.location)
+
+
+def _dangling(said: dict[str, Any], gone: set[str]) -> Iterator[Issue]:
+    for target, paths in said["outside"].items():
+        if target in gone:
+            for path in paths:
+                yield Issue("not-found", f"{target} is neither in the store nor taken in here", path)

@@ -1,0 +1,94 @@
+"""One cell of a view's table: a path's value, as the type of its column says.
+
+Dates and times are text as they were written, for their precision is part of them; a complex value is JSON.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from health.fhir.fhirpath import FHIRPathError, Node, Path
+from health.fhir.fhirpath.conversions import to_text
+from health.fhir.outcome import Refusal, refused
+
+STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
+WHOLE = frozenset({"integer", "positiveInt", "unsignedInt"})
+"""Types of 32 bits."""
+TYPES = frozenset(
+    {"base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant",
+     "integer", "integer64", "markdown", "oid", "positiveInt", "string", "time",
+     "unsignedInt", "uri", "url", "uuid"}
+)  # fmt: skip
+"""Primitive types a column or constant may have."""
+
+Names = dict[str, list[Node]]
+Reader = Callable[[Node, Names], Any]
+
+
+def reader(path: Path, kind: str, *, many: bool, at: str) -> Reader:
+    """What reads a column's cell.
+
+    Args:
+        at: the path's place in the view, for what is refused.
+    """
+    if many:
+        return lambda node, names: [_cell(one, kind, at) for one in asked(path, node, names, at)]
+
+    def one(node: Node, names: Names) -> Any:
+        found = asked(path, node, names, at)
+        if not found:
+            return None
+        if len(found) > 1:
+            words = "more than one value for a cell: say collection, or which of them"
+            raise wrong(f"{path.text:.200}: {words}", at)
+        return _cell(found[0], kind, at)
+
+    return one
+
+
+def index(i: int) -> list[Node]:
+    """The value of `%rowIndex`."""
+    return [Node(i, "System.Integer")]
+
+
+def is_of(value: Any, kind: str) -> bool:
+    """Whether a JSON value is one of the primitive type, as far as JSON tells."""
+    if kind == "boolean":
+        return type(value) is bool
+    if kind in WHOLE or kind == "integer64":
+        return type(value) is int
+    return isinstance(value, int | float | Decimal) if kind == "decimal" else type(value) is str
+
+
+def asked(path: Path, node: Node, names: Names, at: str) -> list[Node]:
+    """What a path gives; a refusal names the path's place."""
+    try:
+        return path.within(node, names)
+    except FHIRPathError as error:
+        raise wrong(f"{path.text:.200}: {error}", at) from error
+
+
+def _cell(node: Node, kind: str, at: str) -> Any:
+    value = node.value
+    if value is None:
+        return None
+    if type(value) is dict:
+        if kind in TYPES and kind != "string":
+            raise wrong(f"a {node.type} is no {kind}", at)
+        return orjson.dumps(value, default=str).decode()
+    if kind == "decimal" and type(value) is not bool and not isinstance(value, str):
+        return float(value)
+    if kind == "boolean" or kind in WHOLE or kind == "integer64":
+        if not is_of(value, kind):
+            raise wrong(f"a {node.type} is no {kind}", at)
+        return value
+    if kind == "decimal":
+        raise wrong(f"a {node.type} is no decimal", at)
+    return value if type(value) is str else to_text(node)
+
+
+def wrong(words: str, at: str) -> Refusal:
+    """A refusal of the view."""
+    return refused(422, "invalid", words, at)

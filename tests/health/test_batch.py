@@ -1,0 +1,99 @@
+"""`batch` Bundles: each entry by itself (FHIR R4 http.html#transaction)."""
+
+import base64
+from typing import Any
+
+import httpx
+
+from tests.health.conftest import Hospital
+from tests.health.support import observation, organization, patient, post, put, statuses, transaction
+
+
+def batch(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {**transaction(*entries), "type": "batch"}
+
+
+def ask(method: str, url: str, **request: Any) -> dict[str, Any]:
+    return {"request": {"method": method, "url": url, **request}}
+
+
+async def sent(client: httpx.AsyncClient, *entries: dict[str, Any], **headers: str) -> Any:
+    response = await client.post("/fhir", json=batch(*entries), headers=headers)
+    assert response.status_code == 200, response.text
+    found = response.json()
+    assert found["type"] == "batch-response"
+    return found
+
+
+async def test_what_is_wrong_with_one_is_no_concern_of_the_others(fhir: httpx.AsyncClient) -> None:
+    await fhir.put("/fhir/Organization/g", json=organization("G") | {"id": "g"})
+    answer = await sent(
+        fhir,
+        post(organization("A")),
+        post(patient(gender="purple")),
+        put(observation("Patient/none", id="o")),
+        ask("GET", "Organization?identifier=urn:oid:1.2.3|A"),
+        ask("GET", "Organization/never"),
+        ask("DELETE", "Organization/g", ifMatch='W/"7"'),
+        ask("GET", "Organization/g", ifNoneMatch='W/"1"'),
+        ask("GET", "Organization/g/_history"),
+        ask("HEAD", "Organization/g"),
+        post(organization("A"), ifNoneExist="identifier=urn:oid:1.2.3|A"),
+        ask("GET", "http://elsewhere.example/fhir/Organization/g"),
+        ask("POST", ""),
+    )
+    said = [status[:3] for status in statuses(answer)]
+    assert said[1:9] == ["400", "422", "200", "404", "412", "304", "200", "200"]
+    assert said[10:] == ["400", "400"]
+    created, wrong, dangling, found, *_ = answer["entry"]
+    # Of the two that may make it one does.
+    assert {said[0], said[9]} <= {"201", "200"}
+    assert wrong["response"]["outcome"]["issue"][0]["expression"] == ["Patient.gender"]
+    assert dangling["response"]["outcome"]["issue"][0]["code"] == "not-found"
+    assert found["resource"]["type"] == "searchset"
+    assert created["response"]["location"].startswith("Organization/")
+    assert created["response"]["etag"] == 'W/"1"'
+    assert answer["entry"][6]["response"]["etag"] == 'W/"1"'
+    assert answer["entry"][7]["resource"]["type"] == "history"
+    assert "resource" not in answer["entry"][8]
+
+
+async def test_sent_again_it_makes_nothing_twice(fhir: httpx.AsyncClient) -> None:
+    entries = (post(observation(code="x")), post(patient(gender="purple")))
+    first, second = await sent(fhir, *entries), await sent(fhir, *entries)
+    assert first["entry"][0]["response"]["location"] == second["entry"][0]["response"]["location"]
+    other = await sent(fhir, *entries, **{"idempotency-key": "another"})
+    assert other["entry"][0]["response"]["location"] != first["entry"][0]["response"]["location"]
+
+
+async def test_entries_mean_nothing_to_each_other(fhir: httpx.AsyncClient) -> None:
+    new = "urn:uuid:11111111-1111-4111-8111-111111111111"
+    answer = await sent(fhir, post(patient(), new), post(observation(new)))
+    made, dangling = statuses(answer)
+    assert made == "201 Created"
+    assert dangling.startswith("400")
+
+
+async def test_patches_and_numbers_are_as_by_themselves(fhir: httpx.AsyncClient) -> None:
+    await fhir.put("/fhir/Observation/o", json=observation(id="o"))
+    data = base64.b64encode(b'[{"op":"add","path":"/valueQuantity","value":{"value":72.50}}]').decode()
+    binary = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
+    patch = {"resource": binary, **ask("PATCH", "Observation/o")}
+    answer = await sent(fhir, patch, prefer="return=representation")
+    assert statuses(answer) == ["200 OK"]
+    assert answer["entry"][0]["resource"]["meta"]["versionId"] == "2"
+    assert '"value":72.50' in (await fhir.get("/fhir/Observation/o")).text
+
+
+async def test_each_entry_needs_its_own_right(hospital: Hospital) -> None:
+    reader = await hospital(scopes="system/Organization.rs")
+    answer = await sent(reader, ask("GET", "Organization"), ask("GET", "Patient"), post(organization("A")))
+    assert statuses(answer) == ["200 OK", "403 Forbidden", "403 Forbidden"]
+    nobody = await hospital(scopes=None)
+    assert (await nobody.post("/fhir", json=batch(ask("GET", "Organization")))).status_code == 401
+
+
+async def test_a_bundle_that_is_none_is_refused_whole(fhir: httpx.AsyncClient) -> None:
+    response = await fhir.post("/fhir", json=batch(post(organization("A")), {"resource": patient()}))
+    assert response.status_code == 400
+    assert (await fhir.get("/fhir/Organization")).json().get("entry") is None
