@@ -12,9 +12,10 @@ from health.fhir import access, doors, reindexing
 from health.fhir.interactions import Fhir
 from health.fhir.outcome import render
 from health.fhir.paging import Pages
+from health.fhir.subscriptions import telling
 from health.fhir.workers import Workers
-from health.models import Reach
 from health.offers import OFFERS
+from health.reaching import Reach
 from health.repository import bulk
 from health.shapes import (
     PAGE_MAX,
@@ -231,7 +232,14 @@ app = service(
     mounts={"/fhir": standard_app("Huimin FHIR R4", render, routers=doors.ROUTERS)},
     offers=OFFERS,
     startup=[_start, changes.order_those_of_elsewhere],
-    background=[validating, reindexing.follow, emergencies.watch_reviews, merged.catch_up, treatments.watch],
+    background=[
+        validating,
+        telling.watch,
+        reindexing.follow,
+        emergencies.watch_reviews,
+        merged.catch_up,
+        treatments.watch,
+    ],
     handlers=[RENEWS, *merged.FOLLOWS],
     counts=repository.counts,
     over=bulk.OVER,

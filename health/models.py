@@ -1,15 +1,14 @@
 """The tables of the `health` schema, as its migrations make them, and what is asked of them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -24,9 +23,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
-
-NOBODY = 0
-"""The patient compartment of what belongs to no patient."""
 
 
 class Base(SQLModel, registry=registry()):
@@ -195,6 +191,49 @@ class Reindexing(Base, table=True):
     __tablename__ = "reindexing"
     job: UUID = Field(primary_key=True)
     after: int = Field(sa_type=BigInteger)
+
+
+class Subscription(Base, table=True):
+    """Whom a Subscription resource has told of what, and how far that has come."""
+
+    __tablename__ = "subscription"
+    pk: int = Field(primary_key=True, sa_type=BigInteger)
+    id: str = Field(sa_type=Text)
+    version: int
+    topic: str = Field(sa_type=Text)
+    types: list[str] = Field(sa_type=ARRAY(Text))
+    said: dict[str, Any] = Field(sa_type=JSONB)
+    holder: dict[str, Any] = Field(sa_type=JSONB)
+    destination: UUID
+    state: str = Field(sa_type=Text)
+    numbered: int = Field(default=0, sa_type=BigInteger)
+    taken: int = Field(default=0, sa_type=BigInteger)
+    attempts: int = Field(default=0)
+    next_at: datetime = Field(sa_type=_TIMESTAMP)
+    told_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    ends_at: datetime | None = Field(default=None, sa_type=_TIMESTAMP)
+    error: str | None = Field(default=None, sa_type=Text)
+
+
+class SubscriptionDue(Base, table=True):
+    """What a push kept that no subscription has been held against yet."""
+
+    __tablename__ = "subscription_due"
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    at: datetime = Field(sa_type=_TIMESTAMP)
+    pks: list[int] = Field(sa_type=ARRAY(BigInteger))
+    created: list[bool] = Field(sa_type=ARRAY(Boolean))
+
+
+class SubscriptionEvent(Base, table=True):
+    """One change that a subscription tells of."""
+
+    __tablename__ = "subscription_event"
+    subscription: int = Field(primary_key=True, foreign_key="subscription.pk", sa_type=BigInteger)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    at: datetime = Field(sa_type=_TIMESTAMP)
+    pk: int = Field(sa_type=BigInteger)
+    created: bool
 
 
 class PatientPerson(Base, table=True):
@@ -393,364 +432,3 @@ class ValueSet(Base, table=True):
     version: str = Field(primary_key=True, sa_type=Text)
     title: str = Field(sa_type=Text)
     body: dict[str, Any] = Field(sa_type=JSONB)
-
-
-Comparison = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
-Span = Literal["dat", "num", "qty"]
-"""The tables whose rows are intervals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """The resource has one of these ids."""
-
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """One of its token rows has one of these keys."""
-
-    hashes: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class References:
-    """One of its reference rows has one of these keys."""
-
-    hashes: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What is asked of an interval, and under which key.
-
-    A date is `[lo, hi)` at the precision it was written in. A number's `[lo, hi)` is what rounds to it as it
-    was written; where order is compared its precision says nothing, and both are the number.
-
-    Attributes:
-        end: the row's one end alone is compared; both where None.
-        also: what must hold of the same row besides.
-    """
-
-    key: int
-    comparison: Comparison
-    lo: int | Decimal
-    hi: int | Decimal
-    end: Literal["lo", "hi"] | None = None
-    also: "Bounds | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """One of its intervals in this table is as one of these asks."""
-
-    table: Span
-    any_of: tuple[Bounds, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Updated:
-    """It was last changed when one of these says."""
-
-    any_of: tuple[Bounds, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """What is asked of a text or URI: `starts` and `contains` compare folded texts, `exact` as written."""
-
-    key: int
-    match: Literal["starts", "contains", "exact"]
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """One of its texts or URIs is as one of these asks."""
-
-    table: Literal["str", "uri"]
-    any_of: tuple[Wording, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Near:
-    """It is within so many kilometres of one of these places: latitude, longitude, distance."""
-
-    places: tuple[tuple[float, float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """It has a row under one of these keys: table and key."""
-
-    rows: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    clause: "Clause"
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    clauses: tuple["Clause", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Chained:
-    """A reference of its under one of these keys leads to a resource that is as `to` asks."""
-
-    keys: tuple[int, ...]
-    to: "Criteria"
-
-
-@dataclass(frozen=True, slots=True)
-class Pointed:
-    """A resource that is as `by` asks refers to it under one of these keys."""
-
-    keys: tuple[int, ...]
-    by: "Criteria"
-
-
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """A token of it is in a value set, or stands at, above or below a code. Terminology says which codes that
-    are before a statement is made of it.
-
-    Attributes:
-        asked: URL of the value set; system and code.
-        names: type and parameter, as the token index has them.
-    """
-
-    relation: Literal["in", "above", "below"]
-    asked: tuple[str, ...]
-    names: tuple[tuple[str, str], ...]
-
-
-Clause = (
-    Ids
-    | Tokens
-    | References
-    | Between
-    | Updated
-    | Texts
-    | Near
-    | Present
-    | Not
-    | AnyOf
-    | Chained
-    | Pointed
-    | Coded
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Criteria:
-    """A search: resources of one of the types for which every clause holds."""
-
-    types: tuple[str, ...]
-    clauses: tuple[Clause, ...] = ()
-
-    @property
-    def type(self) -> str:
-        """The type, where one alone is searched."""
-        [found] = self.types
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a search is sorted by.
-
-    Attributes:
-        of: `ts` and `id` of the resource, an element of its body, or an index table.
-        keys: under which the rows of the table stand.
-        path: SQL/JSON path of the element.
-    """
-
-    of: Literal["ts", "id", "body", "dat", "str", "num", "qty", "uri"]
-    keys: tuple[int, ...] = ()
-    path: str = ""
-    descending: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """Which resources a token's scopes are for, whoever they are about.
-
-    Attributes:
-        everything: no scope limits it.
-        types: all resources of these types.
-        narrowed: of a type those that have, of each group of keys of the token index, one.
-    """
-
-    everything: bool = False
-    types: frozenset[str] = frozenset()
-    narrowed: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = ()
-
-    def names(self, type: str) -> bool:
-        """Whether any resource of the type can be among them."""
-        return self.everything or type in self.types or any(type == kind for kind, _ in self.narrowed)
-
-    def includes(self, type: str, tokens: Iterable[int]) -> bool:
-        """Whether a resource with these keys of the token index is among them."""
-        if self.everything or type in self.types:
-            return True
-        has = set(tokens)
-        return any(
-            type == kind and all(not has.isdisjoint(hashes) for hashes in clauses)
-            for kind, clauses in self.narrowed
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Whose records a caller may see; nobody's, unless one of these says otherwise.
-
-    Attributes:
-        everybody: every record there is.
-        sector_ids: one person's alone, by all ids the sector has given out for that person.
-        client, organisation: who asks, where records are reached through what ties them to the patient.
-        actor: the person at the keyboard, for emergency accesses.
-        relations: the ties that permit it: custodian, treatment, consent, break_glass.
-        special: those of them that permit what is specially protected too.
-        consented: sector ids of those whose consent covers it.
-        granted: which of all that the token's scopes are for.
-    """
-
-    everybody: bool = False
-    sector_ids: tuple[str, ...] = ()
-    client: str = ""
-    organisation: str | None = None
-    actor: str = ""
-    relations: frozenset[str] = frozenset()
-    special: frozenset[str] = frozenset()
-    consented: tuple[str, ...] = ()
-    granted: Granted = Granted(everything=True)
-
-
-EVERYBODY = Reach(everybody=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A stored resource without its body."""
-
-    pk: int
-    type: str
-    id: str
-    version: int
-    ts: datetime
-    pt: int
-    organisation: str | None
-    client: str
-
-    @property
-    def local(self) -> str:
-        return f"{self.type}/{self.id}"
-
-
-@dataclass(slots=True)
-class Index:
-    """What a resource is found by, as rows of the index tables without its pk and pt.
-
-    Attributes:
-        references: hash, key, and pk of the stored resource that it leads to.
-        dates: key and both ends.
-        strings: key, folded text, and the text as written where that differs.
-        numbers, quantities: key and both ends, as decimals are written.
-        uris: key and URI.
-        position: latitude and longitude.
-    """
-
-    tokens: list[int]
-    references: list[tuple[int, int, int | None]]
-    dates: list[list[int]]
-    strings: list[list[Any]]
-    numbers: list[list[Any]]
-    quantities: list[list[Any]]
-    uris: list[list[Any]]
-    position: list[float] | None
-
-
-@dataclass(slots=True)
-class Version:
-    """A version of a resource to be kept, with its index rows.
-
-    Attributes:
-        previous: the link of the version before, in the resource's hash chain.
-        again: the version before was a deletion.
-    """
-
-    pk: int
-    type: str
-    id: str
-    version: int
-    ts: datetime
-    pt: int
-    occurred: int
-    organisation: str | None
-    client: str
-    body: str
-    method: str
-    index: Index
-    special: bool = False
-    redacted: str | None = None
-    previous: bytes | None = None
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """The version of a resource that says that it was deleted.
-
-    Attributes:
-        previous: as of a Version.
-    """
-
-    pk: int
-    type: str
-    id: str
-    version: int
-    ts: datetime
-    pt: int
-    organisation: str | None
-    client: str
-    body: str
-    previous: bytes
-
-    @property
-    def local(self) -> str:
-        return f"{self.type}/{self.id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Treating:
-    """Who treats a patient, as a resource says.
-
-    Attributes:
-        organisation: as `Organization/id`; None where it is the one that keeps the resource.
-    """
-
-    pk: int
-    pt: int
-    organisation: str | None
-    keeper: str | None
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Which person a Patient is about, and whether that person has died.
-
-    Attributes:
-        numbered: the Patient states the person's citizen number.
-    """
-
-    pt: int
-    sector_id: str | None
-    outcome: str
-    deceased: bool
-    death_date: date | None
-    numbered: bool = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from health.models import Person
+from health.versions import Person
 from services.identity.client import IdentityClient
 from services.identity.shapes import CITIZEN_NUMBER, Identifier, PersonPush, Resolved
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from health import repository
 from health.keys import token_key_asked
-from health.models import Reach
+from health.reaching import Reach
 from health.shapes import WITH_CODE, Code, Component, Record, RecordPage, RecordQuery, Value
 from services.kit.cursors import decode_cursor, encode_cursor, whole_number
 from services.kit.database import Connection, Row

@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 from health import repository
 from health.fhir import scopes
 from health.fhir.outcome import Issue, Refusal, refused
-from health.models import EVERYBODY, Found, Granted, Reach
+from health.reaching import EVERYBODY, Granted, Reach
+from health.versions import Found
 from services.exchange.client import ExchangeClient
 from services.kit import telemetry
 from services.kit.app import Kit

@@ -36,6 +36,7 @@ REST: Mapping[str, tuple[str, str]] = {
     "fhir.count": ("E", "search-type"),
     "fhir.create": ("C", "create"),
     "fhir.update": ("U", "update"),
+    "fhir.subscription": ("U", "update"),
     "fhir.patch": ("U", "patch"),
     "fhir.delete": ("D", "delete"),
     "fhir.transaction": ("E", "transaction"),

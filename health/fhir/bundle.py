@@ -17,7 +17,7 @@ from health.fhir.outcome import Issue, Refusal, outcome, refused
 from health.fhir.resolve import ATTEMPTS, MovedError, Sender, found_in, meant
 from health.fhir.text import instant
 from health.fhir.workers import Workers
-from health.models import Granted
+from health.reaching import Granted
 from services.identity.client import IdentityClient
 from services.kit.app import Kit
 from services.kit.database import Row, Transaction

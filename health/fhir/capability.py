@@ -9,8 +9,10 @@ import orjson
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from health.fhir import custom, patching
+from health.fhir import custom
 from health.fhir.definitions import definitions
+from health.fhir.negotiation import PATCHES
+from health.fhir.subscriptions import topics
 from services.kit.operations import VERSION
 
 _STARTED = datetime.now(UTC).date().isoformat()
@@ -73,7 +75,7 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
             "implementation": {"description": "Health records of the city 城市健康档案", "url": base[:-1]},
             "fhirVersion": definitions().release,
             "format": ["application/fhir+json", "json"],
-            "patchFormat": list(patching.FORMATS),
+            "patchFormat": list(PATCHES),
             "rest": [
                 {
                     "mode": "server",
@@ -116,6 +118,7 @@ def _operations(paths: Iterable[str]) -> list[dict[str, str]]:
 def _resource(kind: str, interactions: list[dict[str, str]], by_search: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": kind,
+        **({"extension": topics.stated()} if kind == "Subscription" else {}),
         "interaction": interactions,
         "versioning": "versioned-update",
         "readHistory": True,

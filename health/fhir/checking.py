@@ -8,7 +8,6 @@ from health.fhir.outcome import Issue, refused
 
 MODES = ("create", "update", "delete", "profile")
 _BASE = "http://hl7.org/fhir/StructureDefinition/"
-RIGHT = Issue("informational", "nothing was found wrong", severity="information")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ from health.fhir import deletion, extract, indexing, reindexing, treatment
 from health.fhir.entries import Entry, Prepared
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.resolve import Plan, Sender, resolved
+from health.fhir.subscriptions import kept as subscriptions
 from health.fhir.text import text_of
-from health.models import NOBODY, Deletion, Person, Treating, Version
+from health.reaching import NOBODY
+from health.versions import Deletion, Person, Treating, Version
 from services.identity.client import IdentityClient
 from services.kit.canonical import leaf_hash, tree_root
 from services.kit.database import Transaction
@@ -111,6 +113,7 @@ async def committed(
     links = await repository.keep(tx, kept) if kept else []
     links += [repository.link_of(one) for one in deletions]
     await reindexing.registered(tx, plan.prepared.parameters, kept)
+    await subscriptions.note(tx, kept, deletions, action=push.action, calls=identity.calls, base=base)
     if people:
         await repository.keep_people(tx, list(people.values()), now)
     if treating := list(_treating(plan, versions, push.sender, now)):

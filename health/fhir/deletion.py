@@ -13,7 +13,7 @@ from health.fhir.entries import Entry
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.resolve import Sender, check_version, condition_path, meant
 from health.fhir.text import text_of
-from health.models import Deletion, Found
+from health.versions import Deletion, Found
 from services.kit.database import Connection
 
 

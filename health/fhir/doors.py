@@ -12,7 +12,6 @@ from health.fhir import (
     capability,
     interactions,
     operations,
-    patching,
     search,
     search_doors,
 )
@@ -20,7 +19,7 @@ from health.fhir import history as versions
 from health.fhir.batch import Doors
 from health.fhir.bundle import Return
 from health.fhir.interactions import Known, Reply, Terms
-from health.fhir.negotiation import JSON, check_content
+from health.fhir.negotiation import PATCHES, check_content
 from health.fhir.outcome import refused
 from health.fhir.routing import FhirDep, FhirRoute, ParameterRoute, response
 from services.kit.principals import Anyone
@@ -153,7 +152,7 @@ async def _resource(request: Request, kind: str, id: str | None = None) -> bytes
 
 async def _patch(request: Request, kind: str) -> bytes:
     interactions.check_type(kind)
-    check_content(request, (*JSON[:1], patching.JSON_PATCH))
+    check_content(request, PATCHES)
     return await request.body()
 
 

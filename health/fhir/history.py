@@ -14,7 +14,7 @@ from health.fhir.interactions import Fhir, Reply, check_type, looked_up
 from health.fhir.outcome import Refusal, refused
 from health.fhir.paging import PARAMETER, Pairs
 from health.fhir.text import instant
-from health.models import Reach
+from health.reaching import Reach
 from services.kit.database import Row
 from services.kit.principals import Principal
 

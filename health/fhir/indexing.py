@@ -8,7 +8,7 @@ from health import keys
 from health.fhir.definitions import definitions
 from health.fhir.entries import Entry
 from health.fhir.extract import Rows
-from health.models import Index
+from health.versions import Index
 
 
 def note(entry: Entry, rows: Rows) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from health import repository
-from health.fhir import access, checking
+from health.fhir import access
 from health.fhir.bundle import Return, check_methods, check_rights, note_unmet, patched, sender_of
 from health.fhir.commit import Push, Result, applied
 from health.fhir.definitions import definitions
@@ -15,13 +15,15 @@ from health.fhir.outcome import Issue, outcome, refused
 from health.fhir.paging import Pages
 from health.fhir.resolve import ATTEMPTS, MovedError, Sender
 from health.fhir.workers import Workers
-from health.models import Reach
+from health.reaching import Reach
 from services.identity.client import IdentityClient
 from services.kit.app import Kit
 from services.kit.database import Row, Transaction
 from services.kit.idempotency import Answer, idempotent, request_hash
 from services.kit.principals import Principal
 from services.kit.problems import unauthenticated
+
+_RIGHT = Issue("informational", "nothing was found wrong", severity="information")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ async def validate(fhir: Fhir, principal: Principal, kind: str | None, raw: byte
         raise unauthenticated("this needs a bearer token")
     said, issues = await fhir.workers.validate(raw, kind)
     access.reach(fhir.kit.policy, principal, said, "c")
-    return Reply(outcome(issues or [checking.RIGHT]))
+    return Reply(outcome(issues or [_RIGHT]))
 
 
 async def create(fhir: Fhir, principal: Principal, kind: str, raw: bytes, terms: Terms) -> Reply:

@@ -7,6 +7,8 @@ from starlette.requests import Request
 from health.fhir.outcome import refused
 
 JSON = ("application/fhir+json", "application/json", "text/json")
+JSON_PATCH = "application/json-patch+json"
+PATCHES = (JSON[0], JSON_PATCH)
 NDJSON = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
 _FORMATS = frozenset({"json", *JSON})
 _RANGES = frozenset({"*/*", "application/*"})

@@ -16,8 +16,8 @@ from health.fhir.definitions import Parameter
 from health.fhir.entries import Entry
 from health.fhir.extract import rows_of
 from health.fhir.outcome import refused
-from health.models import Index, Version
 from health.repository import indexed, parameters
+from health.versions import Index, Version
 from services.kit.database import Connection, Row, Transaction
 from services.kit.jobs import Jobs
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-from health.fhir import patching, references, text
+from health.fhir import references, text
 from health.fhir.entries import Entry, Request, Target
+from health.fhir.negotiation import JSON_PATCH
 from health.fhir.outcome import MEDIA_TYPE, Issue, refused
 from services.kit.ids import uuid7
 from services.kit.telemetry import holds_citizen_number
@@ -95,11 +96,11 @@ def _url_issues(method: str, url: str, resource: dict[str, Any] | None, path: st
 
 def _patch_issues(resource: dict[str, Any], path: str) -> Iterator[Issue]:
     kind = resource.get("resourceType")
-    if kind == "Binary" and resource.get("contentType") != patching.JSON_PATCH:
-        words = f"a Binary that patches has the contentType {patching.JSON_PATCH}"
+    if kind == "Binary" and resource.get("contentType") != JSON_PATCH:
+        words = f"a Binary that patches has the contentType {JSON_PATCH}"
         yield Issue("not-supported", words, f"{path}.resource.contentType")
     elif kind not in {"Binary", "Parameters"}:
-        words = f"a patch is a Binary of {patching.JSON_PATCH} or Parameters, no {kind}"
+        words = f"a patch is a Binary of {JSON_PATCH} or Parameters, no {kind}"
         yield Issue("invalid", words, f"{path}.resource")
 
 

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from health import keys, repository
+from health.criteria import Criteria, Tokens
 from health.fhir import search
 from health.fhir.access import NARROWER, NotYoursError
 from health.fhir.entries import Conditional, Entry, Prepared
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.search.coded import settled
 from health.fhir.search.here import Here
-from health.models import NOBODY, Criteria, Found, Granted, Reach, Tokens
+from health.reaching import NOBODY, Granted, Reach
+from health.versions import Found
 from services.kit.database import Connection, Row
 
 SHOWN = 5

@@ -9,10 +9,11 @@ import re
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
+from health.criteria import Tokens
 from health.fhir import search
 from health.fhir.definitions import definitions
 from health.fhir.outcome import Refusal
-from health.models import Granted, Tokens
+from health.reaching import Granted
 
 _SCOPE = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(?=.)(c?r?u?d?s?)(?:\?(.+))?")
 

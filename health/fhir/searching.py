@@ -10,6 +10,7 @@ import asyncpg
 import orjson
 
 from health import repository
+from health.criteria import Criteria, References
 from health.fhir import access, search
 from health.fhir.definitions import definitions
 from health.fhir.interactions import Fhir, Reply, check_type
@@ -18,7 +19,7 @@ from health.fhir.paging import PARAMETER, Pairs
 from health.fhir.search import Handling, Include, Search, subset
 from health.fhir.search.coded import settled
 from health.keys import reference_key
-from health.models import Criteria, Reach, References
+from health.reaching import Reach
 from services.kit.database import Connection, Row
 from services.kit.principals import Principal
 

@@ -6,6 +6,7 @@ carrying its literal; `written` puts the literal back.
 
 import json
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -138,8 +139,7 @@ def unstorable(tree: Any, path: str) -> Issue | None:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Repeated(next(name for name in names if names.count(name) > 1))
+        raise _Repeated(Counter(name for name, _ in pairs).most_common(1)[0][0])
     return found
 
 

@@ -8,8 +8,8 @@ import orjson
 
 from health import repository
 from health.fhir import extract, protection
-from health.models import Treating
 from health.repository import treatments
+from health.versions import Treating
 from services.kit.database import Row, Transaction
 
 if TYPE_CHECKING:

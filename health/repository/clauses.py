@@ -7,8 +7,7 @@ it into a join that runs through a whole type.
 from collections.abc import Iterable
 from typing import assert_never
 
-from health.keys import folded
-from health.models import (
+from health.criteria import (
     AnyOf,
     Between,
     Bounds,
@@ -21,13 +20,14 @@ from health.models import (
     Not,
     Pointed,
     Present,
-    Reach,
     References,
     Texts,
     Tokens,
     Updated,
     Wording,
 )
+from health.keys import folded
+from health.reaching import Reach
 from health.repository.reach import Args, reached
 
 # How a stored interval compares with the asked one (FHIR R4 search.html#prefix). Dates are [lo, hi) on both

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from health.models import Reach
+from health.reaching import Reach
 from health.repository.reach import Args, reached, readable, shown
 from health.repository.store import about
 from services.kit.database import Connection, Row

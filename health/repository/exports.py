@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from health.models import NOBODY, Criteria, Reach
+from health.criteria import Criteria
+from health.reaching import NOBODY, Reach
 from health.repository import clauses
 from health.repository.reach import Args, reached, readable, shown, tie
 from services.kit.database import Connection, Row

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
-from health.models import Reach
+from health.reaching import Reach
 from health.repository.store import located
 from services.kit.database import Connection, Row
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from health.models import Index
 from health.repository.reach import Args
+from health.versions import Index
 from services.kit.database import Connection
 
 # Decimals travel as text: PostgreSQL reads them faster than the driver writes them.

@@ -1,6 +1,7 @@
 """The latest observations of each kind, as `$lastn` groups them."""
 
-from health.models import Criteria, Reach
+from health.criteria import Criteria
+from health.reaching import Reach
 from health.repository.compartment import columns
 from health.repository.leading import leading
 from health.repository.reach import Args, shown

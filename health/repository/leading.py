@@ -7,7 +7,7 @@ rows under each clause are counted up to a limit, in the index; the smallest lea
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from health.models import (
+from health.criteria import (
     AnyOf,
     Between,
     Chained,
@@ -16,12 +16,12 @@ from health.models import (
     Ids,
     Pointed,
     Present,
-    Reach,
     References,
     Texts,
     Tokens,
     Updated,
 )
+from health.reaching import Reach
 from health.repository.clauses import any_one, between, present, seen, texts, updated
 from health.repository.reach import Args
 from services.kit.database import Connection

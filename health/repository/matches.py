@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from health.models import Reach
+from health.reaching import Reach
 from health.repository.compartment import columns
 from health.repository.reach import Args, readable
 from services.kit.database import Connection, Row

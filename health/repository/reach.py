@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from health.models import NOBODY, Granted, Reach, Treating
+from health.reaching import NOBODY, Granted, Reach
+from health.versions import Treating
 from services.kit import renewal
 from services.kit.database import Connection, Row
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from health.models import Criteria, Reach
+from health.criteria import Criteria
+from health.reaching import Reach
 from health.repository import clauses
 from health.repository.compartment import columns
 from health.repository.reach import Args, reached

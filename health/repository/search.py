@@ -6,22 +6,13 @@ costs what it shows, however much is kept.
 
 from collections.abc import Iterable, Sequence
 
-from health.models import (
-    AnyOf,
-    Criteria,
-    Found,
-    Not,
-    Order,
-    Pointed,
-    Present,
-    Reach,
-    References,
-    Tokens,
-)
+from health.criteria import AnyOf, Criteria, Not, Order, Pointed, Present, References, Tokens
+from health.reaching import Reach
 from health.repository.clauses import any_one, holds, of_types
 from health.repository.leading import Lead, leading, ordered, source, without
 from health.repository.reach import Args, reached, shown
 from health.repository.store import FOUND, about
+from health.versions import Found
 from services.kit.database import Connection, Row
 
 Place = Sequence[str | None]

@@ -4,17 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from health.models import (
-    Deletion,
-    Found,
-    Person,
-    Reach,
-    Tokens,
-    Version,
-)
+from health.criteria import Tokens
+from health.reaching import Reach
 from health.repository import indexed
 from health.repository.clauses import holds
 from health.repository.reach import SAME_PERSON, Args, reached, readable, shown, tie
+from health.versions import Deletion, Found, Person, Version
 from services.kit.canonical import chain
 from services.kit.database import Connection, Row
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from health.models import Reach
+from health.reaching import Reach
 from health.repository.reach import Args, readable, shown
 from health.repository.store import SAME, about
 from services.kit.database import Connection, Row

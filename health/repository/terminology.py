@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from health import keys
-from health.models import Reach
+from health.reaching import Reach
 from health.repository.reach import Args, readable
 from services.kit.database import Connection, Row, Transaction
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from health.models import Deletion, Reach
+from health.reaching import Reach
 from health.repository.reach import Args, keeps, reached, shown
 from health.repository.store import about, link_of, split, unindex
+from health.versions import Deletion
 from services.kit.database import Connection, Row
 
 # What is there and what was deleted; its version is the last one.

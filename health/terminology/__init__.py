@@ -1,6 +1,6 @@
 """Code systems and value sets: what they hold, what is above and below a code."""
 
-from health.models import Reach
+from health.reaching import Reach
 from health.repository import terminology as kept
 from health.terminology.composing import NotKnown, NotLoaded, Terminology, TerminologyError, TooCostly
 from services.kit.database import Connection

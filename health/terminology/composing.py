@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from health.models import Reach
+from health.reaching import Reach
 from health.repository import terminology as kept
 from health.repository.terminology import Composed, Filter, Part
 from health.terminology.concepts import flattened, property_types

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from health.fhir.definitions import definitions
 from services.kit.frame import BODY_LIMIT_BYTES
 from tests.health.conftest import Hospital
 from tests.health.support import (
@@ -289,6 +290,25 @@ class TestRights:
         assert (await client.get("/fhir/Observation?code=other")).json().get("entry") is None
 
 
+SAMPLES = {
+    "token": "x",
+    "reference": "Patient/1",
+    "date": "2020",
+    "string": "x",
+    "number": "1",
+    "quantity": "1||mg",
+    "uri": "urn:x",
+}
+
+
+def sample(kind: str, name: str) -> str:
+    """What this parameter takes."""
+    parts = definitions().parameters[kind][name].components
+    return (
+        "$".join(SAMPLES[part.kind] for part in parts) or SAMPLES[definitions().parameters[kind][name].kind]
+    )
+
+
 async def test_the_capability_statement_is_valid_and_true(
     fhir: httpx.AsyncClient, hospital: Hospital
 ) -> None:
@@ -302,9 +322,9 @@ async def test_the_capability_statement_is_valid_and_true(
     for kind, resource in resources.items():
         for parameter in resource["searchParam"]:
             name = parameter["name"]
-            value = {"date": "2020", "reference": "Patient/1"}.get(parameter["type"], "x")
             if kind in ("Observation", "Encounter", "Patient", "Task"):
-                assert (await fhir.get(f"/fhir/{kind}", params={name: value})).status_code == 200
+                answer = await fhir.get(f"/fhir/{kind}", params={name: sample(kind, name)})
+                assert answer.status_code == 200, (kind, parameter, answer.text)
 
 
 def places(answer: httpx.Response) -> list[str | None]:

@@ -97,11 +97,14 @@ async def test_reads_leave_a_leaf_that_names_whose_record_it_was(
     fhir: httpx.AsyncClient, house: RunningServices, records: Database
 ) -> None:
     answer = await fhir.post(
-        "/fhir", json=transaction(post(patient(("urn:mrn", "1")), PERSON), post(observation(PERSON)))
+        "/fhir",
+        json=transaction(
+            post(patient(("urn:mrn", "1"), name=[{"family": "Zhang"}]), PERSON), post(observation(PERSON))
+        ),
     )
     place = answer.json()["entry"][1]["response"]["location"].partition("/_history/")[0]
     await fhir.get(f"/fhir/{place}")
-    await fhir.get("/fhir/Observation?code=8867-4")
+    await fhir.get("/fhir/Observation?code=8867-4&subject:Patient.family=Zhang")
     await fhir.get("/fhir/Condition")
     await flush_leaves(house)
     async with records.read() as db:
@@ -110,7 +113,7 @@ async def test_reads_leave_a_leaf_that_names_whose_record_it_was(
     said = [(leaf["action"], leaf["resource"], leaf["records"], leaf.get("subject")) for leaf in found[1:]]
     assert said == [
         ("fhir.read", place, 1, sector_id),
-        ("fhir.search", "Observation", 1, sector_id),
+        ("fhir.search", "Observation?code=8867-4&subject%3APatient.family=", 1, sector_id),
         ("fhir.search", "Condition", 0, None),
     ]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from health.fhir import scopes
-from health.models import Granted
+from health.reaching import Granted
 from tests.health.conftest import Hospital
 from tests.health.support import (
     CITIZEN_NUMBER,

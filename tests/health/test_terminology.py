@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from health import terminology
 from health.fhir.definitions import rules
-from health.models import EVERYBODY
+from health.reaching import EVERYBODY
 from health.terminology.concepts import ancestors
 from services.kit.database import Database
 from tests.health.conftest import Hospital

@@ -85,9 +85,14 @@ def test_what_is_wrong_is_named(resource: Any, code: str, expression: str | None
 def test_the_definitions_are_those_of_r4() -> None:
     assert definitions().release == "4.0.1"
     assert len(definitions().resources) == 146
-    assert {p for of_type in definitions().parameters.values() for p in of_type} == {
-        "identifier", "patient", "code", "date",
-    }  # fmt: skip
+    parameters = definitions().parameters
+    assert parameters.keys() == definitions().resources
+    assert {"_id", "_lastUpdated", "_profile", "_security", "_source", "_tag"} <= set.intersection(
+        *(set(of_type) for of_type in parameters.values())
+    )
+    assert {one.kind for of_type in parameters.values() for one in of_type.values()} == {
+        *("token", "reference", "date", "string", "number", "quantity", "uri", "composite", "special")
+    }
 
 
 HL7 = "http://hl7.org/fhir/StructureDefinition"

@@ -15,7 +15,7 @@ import orjson
 from health.fhir import access
 from health.fhir.interactions import Fhir, Reply
 from health.fhir.outcome import refused
-from health.models import Reach
+from health.reaching import Reach
 from health.repository import bulk as repository
 from services.kit.app import Kit
 from services.kit.database import Row, Transaction

@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 
 from health import repository as records
+from health.criteria import Criteria
 from health.fhir import access, extract, search
 from health.fhir.bulk import asking
 from health.fhir.bulk.files import Writer
@@ -21,7 +22,7 @@ from health.fhir.definitions import definitions
 from health.fhir.interactions import Fhir, Reply
 from health.fhir.outcome import Refusal, refused
 from health.fhir.search.coded import settled
-from health.models import EVERYBODY, Criteria, Reach
+from health.reaching import EVERYBODY, Reach
 from health.repository import bulk as repository
 from health.repository import exports
 from health.repository.exports import Wanted

@@ -15,7 +15,7 @@ from health.fhir import positions, prepare, scopes
 from health.fhir.definitions import definitions
 from health.fhir.entries import Entry
 from health.fhir.outcome import Issue, Refusal, outcome, refused
-from health.models import EVERYBODY
+from health.reaching import EVERYBODY
 from health.repository import REGISTERS
 
 _PLACE = 2**32

@@ -63,6 +63,11 @@ def number(node: Node) -> int | Decimal | None:
     return None
 
 
+def is_text(node: Node) -> bool:
+    """Its value is a text and nothing else: among such, what is equal is the same."""
+    return type(node.value) is str and node.type not in _DATES and node.type not in _TIMES
+
+
 def moment(node: Node) -> Moment | None:
     """The node's value where that is a date or a time."""
     if type(node.value) is not str:

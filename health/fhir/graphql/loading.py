@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from health import keys, repository
+from health.criteria import References
 from health.fhir import access, custom, search, text
 from health.fhir.graphql.filters import as_text
 from health.fhir.graphql.query import Asked, Field, too_costly, understood, wrong
@@ -15,7 +16,7 @@ from health.fhir.outcome import Refusal, refused
 from health.fhir.search import Search
 from health.fhir.search.coded import settled
 from health.fhir.searching import bounded
-from health.models import Reach, References
+from health.reaching import Reach
 from services.kit.database import Connection, Row
 from services.kit.principals import Principal
 

@@ -9,6 +9,7 @@ from health.fhir.operations import (
     lastn,
     match,
     smart,
+    subscriptions,
     summary,
     validate,
     value_sets,
@@ -18,6 +19,7 @@ from health.fhir.operations import (
 ROUTERS = (
     access_log.router,
     smart.router,
+    subscriptions.router,
     *bulk.ROUTERS,
     everything.router,
     graphql.router,

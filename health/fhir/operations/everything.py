@@ -20,7 +20,7 @@ from health.fhir.outcome import refused
 from health.fhir.paging import PARAMETER
 from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.fhir.searching import bounded
-from health.models import Reach
+from health.reaching import Reach
 from health.repository import Compartment
 from services.kit.database import Connection, Row
 from services.kit.principals import Anyone, Principal

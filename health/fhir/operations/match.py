@@ -19,7 +19,7 @@ from health.fhir.operations.results import searchset
 from health.fhir.outcome import Issue, Refusal, refused
 from health.fhir.patient import person_of
 from health.fhir.routing import FhirDep, FhirRoute, response
-from health.models import Reach
+from health.reaching import Reach
 from services.identity.client import IdentityClient
 from services.identity.match_shapes import CANDIDATES_MAX, PersonCandidate
 from services.identity.shapes import Identifier, PersonPush

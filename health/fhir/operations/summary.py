@@ -12,7 +12,7 @@ from health.fhir.operations.parameters import given
 from health.fhir.outcome import refused
 from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.keys import token_key_asked
-from health.models import Reach
+from health.reaching import Reach
 from health.repository import summaries
 from services.identity.shapes import CITIZEN_NUMBER
 from services.kit.database import Connection, Row

@@ -7,10 +7,6 @@ from health.fhir.outcome import Issue, Refusal, refused
 from health.fhir.patching import fhirpath_patch, json_patch
 from health.fhir.text import plain, written
 
-JSON_PATCH = "application/json-patch+json"
-FHIR_JSON = "application/fhir+json"
-FORMATS = (FHIR_JSON, JSON_PATCH)
-
 
 def patched(resource: dict[str, Any], patch: Any) -> dict[str, Any]:
     """The resource as the patch leaves it, in place where that is simpler; it may not be valid.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qsl
 
+from health.criteria import Clause, Criteria, Order
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.search import results
 from health.fhir.search.criteria import Unknown, clause
 from health.fhir.search.results import COUNT_DEFAULT, Include, Summary, Total
-from health.models import Clause, Criteria, Order
 from services.identity.shapes import CITIZEN_NUMBER
 from services.kit.telemetry import holds_citizen_number
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from health import terminology
+from health.criteria import AnyOf, Chained, Clause, Coded, Criteria, Not, Pointed, Tokens
 from health.fhir.outcome import refused
 from health.fhir.search.criteria import token_forms
-from health.models import AnyOf, Chained, Clause, Coded, Criteria, Not, Pointed, Reach, Tokens
+from health.reaching import Reach
 from services.kit.database import Connection
 
 

@@ -10,11 +10,7 @@ from dataclasses import replace
 from functools import lru_cache, reduce
 
 from health import keys
-from health.fhir import custom
-from health.fhir.definitions import Component, Parameter, definitions, rules
-from health.fhir.outcome import Issue
-from health.fhir.search import values
-from health.models import (
+from health.criteria import (
     AnyOf,
     Between,
     Bounds,
@@ -34,6 +30,10 @@ from health.models import (
     Updated,
     Wording,
 )
+from health.fhir import custom
+from health.fhir.definitions import Component, Parameter, definitions, rules
+from health.fhir.outcome import Issue
+from health.fhir.search import values
 
 CHAIN_MAX = 5
 """Steps along references and back."""

@@ -6,9 +6,7 @@ from math import asin, cos, radians, sin, sqrt
 from typing import Any
 
 from health import keys
-from health.fhir.entries import Entry
-from health.fhir.outcome import refused
-from health.models import (
+from health.criteria import (
     AnyOf,
     Between,
     Bounds,
@@ -23,6 +21,8 @@ from health.models import (
     Tokens,
     Wording,
 )
+from health.fhir.entries import Entry
+from health.fhir.outcome import refused
 
 
 class Here:

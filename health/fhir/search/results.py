@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from health import keys
+from health.criteria import Order
 from health.fhir import custom
 from health.fhir.definitions import Parameter, definitions
 from health.fhir.search.criteria import SPANS, Unknown
-from health.models import Order
 
 COUNT_DEFAULT = 50
 COUNT_MAX = 500

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from typing import cast
 
+from health.criteria import Bounds, Comparison
 from health.fhir import extract, references
 from health.fhir.definitions import Component, Parameter, definitions
 from health.fhir.extract import quantities
-from health.models import Bounds, Comparison
 
 VALUES_MAX = 500
 """Values of one OR list."""
