@@ -73,7 +73,7 @@ class Superseded(Base, table=True):
 
 
 class Deleted(Base, table=True):
-    """A resource that was deleted: the version of the deletion, and whose it was. None of it is in `resource`."""
+    """A resource that was deleted: the version of the deletion, whose it was. None of it is in `resource`."""
 
     __tablename__ = "deleted"
     pk: int = Field(primary_key=True, sa_type=BigInteger)

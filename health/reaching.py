@@ -35,6 +35,13 @@ class Granted:
             for kind, clauses in self.narrowed
         )
 
+    def covers(self, other: "Granted", type: str) -> bool:
+        """Whether all resources of the type that the other is for are surely among them."""
+        if self.everything or type in self.types:
+            return True
+        narrowed = {one for one in other.narrowed if one[0] == type}
+        return not other.everything and type not in other.types and narrowed <= set(self.narrowed)
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:

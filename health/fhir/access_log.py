@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from health.fhir import access, audit_event, extract
+from health.fhir import access, audit_event, extract, references
 from health.fhir.interactions import Fhir, Reply
 from health.fhir.outcome import Issue, Refusal, refused
 from health.fhir.paging import PARAMETER, Pairs
@@ -129,16 +129,16 @@ async def _persons(db: Connection, viewer: _Viewer, ids: Iterable[str]) -> tuple
 async def _events(fhir: Fhir, db: Connection, viewer: _Viewer, rows: Sequence[Row]) -> list[dict[str, Any]]:
     about = {id for row in rows for id in row["subjects"]}
     known = await accesses.patients_of(db, about & set(viewer.sector_ids or about), viewer.organisation)
-    return [
-        audit_event.audit_event(
-            row["seq"],
-            row["at"],
-            orjson.loads(row["body"]),
-            [patient for id in row["subjects"] for patient in known.get(id, ())[:1]],
-            base=fhir.base,
-        )
-        for row in rows
-    ]
+    events = []
+    for row in rows:
+        leaf = orjson.loads(row["body"])
+        patients = [patient for id in row["subjects"] for patient in known.get(id, ())[:1]]
+        if viewer.organisation is not None and leaf["outcome"] == accesses.REFUSED:
+            # Whoever was refused a record is not told by the log whose it is, nor why.
+            patients = []
+            leaf.pop("reason", None)
+        events.append(audit_event.audit_event(row["seq"], row["at"], leaf, patients, base=fhir.base))
+    return events
 
 
 def _searchset(
@@ -207,7 +207,7 @@ def _id(search: _Search, values: list[str]) -> None:
 
 def _numbers(ids: Iterable[str]) -> tuple[int, ...]:
     """The leaves' own numbers; what cannot be an id of one names none."""
-    numbers = [id.removeprefix(audit_event.ID) for id in ids if id.startswith(audit_event.ID)]
+    numbers = [id.removeprefix(references.LEAF_ID) for id in ids if id.startswith(references.LEAF_ID)]
     return tuple(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 19)
 
 

@@ -13,9 +13,6 @@ from health.fhir import references
 from services.kit import purposes
 from services.kit.purposes import words_of
 
-ID = "access-"
-"""What the id of an AuditEvent that is a leaf begins with; the leaf's number follows."""
-
 _TERMS = "http://terminology.hl7.org/CodeSystem"
 _DCM = "http://dicom.nema.org/resources/ontology/DCM"
 _PROFILE = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
@@ -92,7 +89,7 @@ def audit_event(
     profile = _profile(interaction, outcome, patients)
     found: dict[str, Any] = {
         "resourceType": "AuditEvent",
-        "id": f"{ID}{seq}",
+        "id": f"{references.LEAF_ID}{seq}",
         "meta": {"profile": [profile]} if profile else None,
         "extension": _extensions(leaf),
         "type": _type(action),

@@ -25,6 +25,11 @@ _OF_ONE_REQUEST = frozenset({"endpoint", "path_params", "route", "router"})
 _HANDED_ON = ("authorization", "x-references")
 _NO_DOOR = Issue("invalid", "an entry names a resource, a search or an operation of this server")
 
+ANSWER_BYTES = 32 * 1024 * 1024
+"""When so much has been read for a bundle, what it still asks for is told to ask by itself."""
+_READING = ("GET", "HEAD")
+_TOO_MUCH = Issue("too-costly", "the answers before fill the bundle; ask for this one by itself")
+
 
 class Doors:
     """The doors of `/fhir` for the sender of a bundle, with the rights and wishes it sent.
@@ -40,6 +45,7 @@ class Doors:
         self._scope = {k: v for k, v in request.scope.items() if k not in _OF_ONE_REQUEST}
         self._base = base
         sent = {name: request.headers[name] for name in _HANDED_ON if name in request.headers}
+        self._answered = 0
         self._headers = {**sent, "accept": "application/fhir+json", "prefer": f"return={prefer}"}
 
     async def all(self, requests: Sequence[Request], key: str) -> list[dict[str, Any]]:
@@ -67,7 +73,10 @@ class Doors:
 
     async def one(self, request: Request) -> dict[str, Any]:
         """The entry of the answer to one."""
-        parts = urlsplit(request.url)
+        try:
+            parts = urlsplit(request.url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme or parts.netloc or not parts.path.strip("/"):
             said = orjson.Fragment(outcome([_NO_DOOR]))
             return {"response": {"status": _status(400), "outcome": said}}
@@ -85,7 +94,11 @@ class Doors:
             ],
             "state": {},
         }
-        return self._entry(*await self._asked(scope, body))
+        if self._answered > ANSWER_BYTES and request.method in _READING:
+            return {"response": {"status": _status(413), "outcome": orjson.Fragment(outcome([_TOO_MUCH]))}}
+        status, told, answer = await self._asked(scope, body)
+        self._answered += len(answer)
+        return self._entry(status, told, answer)
 
     async def _asked(self, scope: Scope, body: bytes) -> tuple[int, dict[str, str], bytes]:
         answers: list[Message] = []

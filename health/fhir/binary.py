@@ -1,6 +1,7 @@
 """Binary in its own form: bytes under their own media type (FHIR R4 binary.html)."""
 
 import base64
+from urllib.parse import quote
 
 import orjson
 from starlette.requests import Request
@@ -52,10 +53,10 @@ def own_form(request: Request, reply: Reply) -> tuple[bytes, str, dict[str, str]
     """
     binary = orjson.loads(reply.body)
     media = binary["contentType"]
-    if not accepts(request, media):
+    if not media.isascii() or not media.isprintable() or not accepts(request, media):
         words = f"the content is {media}; accept that, or {JSON[0]} for the resource"
         raise refused(406, "not-supported", words, "Accept")
     headers = {**reply.headers, **_SAFE}
     if context := binary.get("securityContext", {}).get("reference"):
-        headers["x-security-context"] = context
+        headers["x-security-context"] = quote(context, safe="/:#?&=%")
     return base64.b64decode(binary.get("data", "")), media, headers

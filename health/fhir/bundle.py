@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from health import repository
-from health.fhir import access
+from health.fhir import access, scopes
 from health.fhir.batch import Doors
 from health.fhir.commit import Push, Result, applied
 from health.fhir.entries import Entry, Prepared, Request, Target
@@ -138,7 +138,8 @@ async def patched(
     """What the patches of a push change: id, version and body, by entry.
 
     Raises:
-        Refusal: 404 or 410 where there is nothing, 412 where a search means several.
+        Refusal: 403 where the scopes are for others, 404 or 410 where there is nothing, 412 where a search
+            means several.
         NotYoursError: another organisation keeps it.
     """
     by_search = [target for target in targets if target.condition is not None]
@@ -152,11 +153,16 @@ async def patched(
             if one is not None:
                 found[target.index] = one
         gone = await repository.deletions(db, named.values())
-        bodies = await repository.current(db, [one.pk for one in found.values()])
+        pks = [one.pk for one in found.values()]
+        bodies = await repository.current(db, pks)
+        beyond = await repository.beyond(db, sender.granted("u"), pks)
     for target in targets:
         if target.index not in found or found[target.index].pk not in bodies:
             raise _missing(target, gone.get(named.get(target.index, "")), sender)
         sender.check_owns(found[target.index], target.path)
+    if beyond:
+        # Before anything is tried on it: whether a `test` holds tells what it says.
+        raise refused(403, "forbidden", access.NARROWER)
     return {index: bodies[one.pk] for index, one in found.items()}
 
 
@@ -241,6 +247,8 @@ def check_methods(
         reach = access.reach(policies, principal, kind, _RIGHT[method])
         if reach.sector_ids:
             raise refused(403, "forbidden", f"a patient's token cannot write {kind}")
+        if not principal.unguarded:
+            scopes.check_for_all(principal.scopes, kind, kind)
         granted[kind, method] = reach.granted
     return granted
 

@@ -43,6 +43,20 @@ _OF_SYSTEM = {
     ("POST", "/_search"): ("search-system",),
 }
 _DEFINITION = "http://hl7.org/fhir/OperationDefinition"
+_BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
+_BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition"
+_DEFINED_ELSEWHERE = {
+    "Resource-export": f"{_BULK}/export",
+    "Patient-export": f"{_BULK}/patient-export",
+    "Group-export": f"{_BULK}/group-export",
+    "Patient-summary": "http://hl7.org/fhir/uv/ips/OperationDefinition/summary",
+    "Subscription-status": f"{_BACKPORT}/backport-subscription-status",
+    "Subscription-events": f"{_BACKPORT}/backport-subscription-events",
+    "Resource-viewdefinition-run": "http://sql-on-fhir.org/OperationDefinition/$viewdefinition-run",
+    "Resource-import": "urn:huimin:fhir:operation:import",
+    "Patient-access-log": "urn:huimin:fhir:operation:access-log",
+}
+"""Operations that R4 itself does not define; the last two are this server's own."""
 _BESIDE = ("/metadata", "/bulk/", "/.well-known/")
 """Doors that are neither interactions nor operations."""
 
@@ -60,8 +74,8 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
         for method in sorted(route.methods or ())
         if not route.path.startswith(_BESIDE)
     ]
-    operations = sorted({path for _, path in doors if "$" in path})
-    doors = [door for door in doors if door[1] not in operations]
+    operations = _operations(path for _, path in doors if "$" in path)
+    doors = [door for door in doors if "$" not in door[1]]
     of_type = _named(_OF_TYPE[door] for door in doors if door not in _OF_SYSTEM.keys() | _BY_SEARCH.keys())
     of_system = _named(code for door in doors for code in _OF_SYSTEM.get(door, ()))
     by_search = {name: said for door in doors for name, said in _BY_SEARCH.get(door, {}).items()}
@@ -82,13 +96,14 @@ def statement(routes: Sequence[BaseRoute], base: str) -> bytes:
                     "security": {
                         "cors": False,
                         "service": [{"coding": [_SMART]}],
-                        "description": "Bearer tokens with SMART App Launch 2 scopes, system/ and patient/",
+                        "description": "Bearer tokens with SMART App Launch 2 scopes (system, user, patient)",
                     },
                     "resource": [
-                        _resource(kind, of_type, by_search) for kind in sorted(definitions().resources)
+                        _resource(kind, of_type, by_search, operations)
+                        for kind in sorted(definitions().resources)
                     ],
                     "interaction": of_system,
-                    "operation": _operations(operations),
+                    "operation": _told(operations, ""),
                 }
             ],
         }
@@ -105,17 +120,31 @@ def _named(codes: Iterable[str]) -> list[dict[str, str]]:
     return [{"code": code} for code in sorted(set(codes))]
 
 
-def _operations(paths: Iterable[str]) -> list[dict[str, str]]:
-    """By the path of an operation its name, and HL7's canonical of its definition."""
-    found: dict[str, str] = {}
+def _operations(paths: Iterable[str]) -> set[tuple[str, str]]:
+    """Of each operation the type it is asked of (`{type}`: any, empty: none) and its name."""
+    found = set()
     for path in paths:
         owner, _, name = path.rpartition("/$")
-        kind = owner.strip("/").partition("/")[0]
-        found[f"{_DEFINITION}/{'Resource' if kind in {'', '{type}'} else kind}-{name}"] = name
-    return [{"name": name, "definition": definition} for definition, name in found.items()]
+        found.add((owner.strip("/").partition("/")[0], name))
+    return found
 
 
-def _resource(kind: str, interactions: list[dict[str, str]], by_search: dict[str, Any]) -> dict[str, Any]:
+def _told(operations: Iterable[tuple[str, str]], *owners: str) -> list[dict[str, str]]:
+    """Those asked of one of these, with the canonical of what defines them."""
+    found = []
+    for owner, name in sorted(operations):
+        if owner in owners:
+            key = f"{'Resource' if owner in ('', '{type}') else owner}-{name}"
+            found.append({"name": name, "definition": _DEFINED_ELSEWHERE.get(key, f"{_DEFINITION}/{key}")})
+    return found
+
+
+def _resource(
+    kind: str,
+    interactions: list[dict[str, str]],
+    by_search: dict[str, Any],
+    operations: Iterable[tuple[str, str]],
+) -> dict[str, Any]:
     return {
         "type": kind,
         **({"extension": topics.stated()} if kind == "Subscription" else {}),
@@ -133,6 +162,7 @@ def _resource(kind: str, interactions: list[dict[str, str]], by_search: dict[str
         ],
         "searchInclude": ["*", *(f"{kind}:{name}" for name in _references(kind))],
         "searchRevInclude": ["*", *_back(custom.known().version).get(kind, ())],
+        "operation": _told(operations, "{type}", kind),
     }
 
 

@@ -4,7 +4,6 @@ What was kept before is indexed anew by a job; until that has ended the paramete
 search says how far it is. `reindexing` keeps this process informed of those there are.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 from health.fhir.definitions import Parameter, definitions
 from health.fhir.extract import extractors
 from health.fhir.fhirpath import FHIRPathError
+from health.fhir.fhirpath.bounds import unbounded
 from health.fhir.outcome import Issue
 
 EXPRESSION_MAX = 2000
-_WALKING = re.compile(r"\b(repeat|descendants|children|aggregate)\s*\(")
 _SEARCHED = frozenset({"token", "reference", "date", "string", "number", "quantity", "uri"})
 
 
@@ -121,17 +120,18 @@ def _check(found: Mapping[str, Parameter], search: Any, expression: str) -> None
         raise WrongParameter(words, "type")
     if len(expression) > EXPRESSION_MAX:
         raise WrongParameter(f"longer than {EXPRESSION_MAX} characters", "expression")
-    if walks := _WALKING.search(expression):
-        words = f"{walks[1]}() goes through a whole resource, which is too much work for each that is stored"
-        raise WrongParameter(words, "expression")
     for kind, parameter in found.items():
         try:
+            refused = unbounded(expression)
             extractors(kind, [parameter])
         except (FHIRPathError, RecursionError) as error:
             words = str(error) or "nested too deep"
             raise WrongParameter(
                 f"not an expression that finds something in a {kind}: {words}", "expression"
             ) from error
+        if refused:
+            words = f"{refused} may be too much work for each resource that is stored"
+            raise WrongParameter(words, "expression")
 
 
 def told(parameter: Parameter) -> dict[str, Any]:

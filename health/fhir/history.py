@@ -13,6 +13,7 @@ from health.fhir.definitions import definitions
 from health.fhir.interactions import Fhir, Reply, check_type, looked_up
 from health.fhir.outcome import Refusal, refused
 from health.fhir.paging import PARAMETER, Pairs
+from health.fhir.searching import bounded
 from health.fhir.text import instant
 from health.reaching import Reach
 from services.kit.database import Row
@@ -42,7 +43,7 @@ async def history(fhir: Fhir, principal: Principal, kind: str | None, id: str | 
     reach = await _reach(fhir, principal, kind, id)
     before = (extract.moment(after[0]), after[1], after[2]) if after is not None else None
     asked = repository.Slice(kind, id, since, at, before)
-    async with fhir.kit.db.session() as db:
+    async with bounded(fhir) as db:
         rows = await repository.versions(db, reach, asked, limit=count + 1)
     page = rows[:count]
     await access.leave(fhir.kit, principal, _ACTION, page, resource=path)

@@ -213,6 +213,10 @@ def _settled(
 
 
 def _settle(entry: Entry, tree: dict[str, Any], resolver: references.Resolver) -> None:
+    if entry.type == "AuditEvent" and entry.id.startswith(references.LEAF_ID):
+        raise ValueError(
+            f"ids that begin with {references.LEAF_ID} are those of the access log; choose another"
+        )
     resolver.used.clear()
     resolver.entry_base = references.entry_base(entry.full_url)
     references.rewrite(tree, entry.resource_path, resolver.targets, resolver)

@@ -18,6 +18,8 @@ Step = str | int
 Role = Literal["type", "resource", "reference", "uri", "xhtml"]
 
 ID = r"[A-Za-z0-9\-.]{1,64}"
+LEAF_ID = "access-"
+"""What the id of an AuditEvent that is an access leaf begins with; the leaf's number follows."""
 LOCAL = re.compile(rf"([A-Z][A-Za-z]+)/({ID})(?:/_history/({ID}))?")
 CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?(.+)", re.DOTALL)
 ABSOLUTE = re.compile(r"(?:https?|ftp|mllp):\S+", re.IGNORECASE)

@@ -77,8 +77,8 @@ async def found_in(db: Connection) -> custom.Known:
 def _progress(row: Row) -> str:
     if row["state"] in ("failed", "cancelled"):
         return "what is kept could not be indexed for it"
-    total = row["total"]
-    how_far = f"{row['done']} of {total} records are done" if total else "it has not begun yet"
+    # As a share: how many records there are is nobody's to know.
+    how_far = f"{100 * row['done'] // row['total']} % are done" if row["total"] else "it has not begun yet"
     return f"what is kept is being indexed for it: {how_far}"
 
 

@@ -39,6 +39,8 @@ class FhirRoute(APIRoute):
             unknown = [name for name in request.query_params if name != "_format"]
             if unknown and not self.looks_itself:
                 raise refused(400, "not-supported", f"unknown parameter {', '.join(unknown)}", unknown[0])
+            if any("\0" in str(value) for value in request.path_params.values()):
+                raise refused(400, "value", "no path holds a character U+0000")
             if request.path_params.get("type") != "Binary":  # which has forms of its own
                 check_accept(request, self.offers)
             return await handler(request)

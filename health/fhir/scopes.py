@@ -6,16 +6,27 @@ so does one in the form of SMART 1 (`patient/*.read`). Several scopes grant what
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from health.criteria import Tokens
 from health.fhir import search
 from health.fhir.definitions import definitions
-from health.fhir.outcome import Refusal
+from health.fhir.outcome import Refusal, refused
 from health.reaching import Granted
 
 _SCOPE = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(?=.)(c?r?u?d?s?)(?:\?(.+))?")
+
+_FOR_ALL = {"SearchParameter": "health:search-parameters:write"}
+"""What changes the server for everybody, and the scope that writing it takes beside the type's own."""
+
+
+def check_for_all(scopes: Iterable[str], kind: str, path: str) -> None:
+    """Raises Refusal 403 for a write that would change the server for everybody, without the scope for it."""
+    if kind in _FOR_ALL and _FOR_ALL[kind] not in scopes:
+        words = f"a {kind} changes what everybody can ask; the scope {_FOR_ALL[kind]} lets one write it"
+        raise refused(403, "forbidden", words, path)
 
 
 @lru_cache(maxsize=4096)

@@ -17,13 +17,16 @@ import orjson
 
 from health.fhir import custom
 from health.fhir.entries import Prepared, loaded
-from health.fhir.outcome import Issue, Refusal
+from health.fhir.outcome import Issue, Refusal, refused
 from health.fhir.worker_frame import LENGTH_BYTES, framed
 from services.kit.problems import unavailable
 
 IDLE_S = 60.0
 MOST_WAITING = 64
 """Pushes that may wait for a place, each with its body in memory; the next is asked to come again."""
+LEAST_S = 30.0
+BYTES_A_S = 50_000
+"""How long checking may take: a tenth of the speed at which large bundles are checked beside much else."""
 LARGE_BYTES = 8 * 1024 * 1024
 """A worker that has held a larger push ends after it, and gives its memory back."""
 _ROOT = Path(__file__).resolve().parents[2]
@@ -115,12 +118,17 @@ class Workers:
             await self._places.acquire()
         finally:
             self._waiting -= 1
+        seconds = LEAST_S + len(body) / BYTES_A_S
         try:
-            answer = await self._answer_of_two({**header, "parameters": custom.spoken()}, body)
+            async with asyncio.timeout(seconds):
+                answer = await self._answer_of_two({**header, "parameters": custom.spoken()}, body)
+        except TimeoutError as error:
+            words = f"this was not checked within {seconds:.0f} s; nothing was applied, send less at once"
+            raise refused(422, "too-costly", words) from error
         finally:
             self._places.release()
-        if refused := answer.get("refused"):
-            raise Refusal(refused["status"], [Issue(**issue) for issue in refused["issues"]])
+        if said := answer.get("refused"):
+            raise Refusal(said["status"], [Issue(**issue) for issue in said["issues"]])
         return answer
 
     async def _answer_of_two(self, header: Mapping[str, Any], body: bytes) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from services.kit.migrations import run_script
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 
 SCHEMA = """
 alter table resource add column redacted text;

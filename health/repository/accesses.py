@@ -9,6 +9,8 @@ from services.kit.database import Connection, Row
 
 MEMBERS_SHOWN = 100
 """Of the patients of one bulk access."""
+REFUSED = "refused"
+"""Outcome of an attempt at what the caller may not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ def _meant(asked: Accesses, args: Args) -> str:
                     join leaf l using (seq) where"""
     if asked.organisation is not None:
         where.append(f"l.body::json ->> 'organisation' = {args(asked.organisation)}")
+        if asked.subjects is not None:
+            # Whose it was that was refused is not for those to know to whom it was.
+            where.append(f"l.body::json ->> 'outcome' is distinct from '{REFUSED}'")
     else:
         # By a recorded right this one is only counted in the exchange's list.
         where.append("l.body::json ->> 'hidden' is null")

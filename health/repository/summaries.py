@@ -63,10 +63,12 @@ async def named(db: Connection, reach: Reach, locals: Sequence[str]) -> list[Row
 
 
 async def medications(db: Connection, ids: Sequence[str]) -> dict[str, str]:
-    """What Medications are called, which belong to nobody; to be told where a readable record names them."""
+    """What Medications are called, which belong to nobody; to be told where a readable record names them, but
+    for what is specially protected."""
     rows = await db.fetch(
-        """select id, coalesce(body::json #>> '{code,text}', body::json #>> '{code,coding,0,display}') as name
-           from resource where type = 'Medication' and id = any($1)""",
+        """select id, coalesce(said #>> '{code,text}', said #>> '{code,coding,0,display}') as name
+           from resource, lateral (select coalesce(redacted, body)::json as said) shown
+           where type = 'Medication' and id = any($1) and not special""",
         ids,
     )
     return {f"Medication/{row['id']}": row["name"] for row in rows if row["name"]}

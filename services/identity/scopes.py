@@ -30,6 +30,8 @@ CLIENTS: Mapping[str, frozenset[str]] = {
             "identity:registers:write",
             "identity:registers:read",
             "health:terminology:write",
+            "health:search-parameters:write",
+            "system/SearchParameter.cruds",
         }
     ),
     "auditor": frozenset({"audit:read", "exchange:catalogue:read"}),

@@ -1,10 +1,11 @@
-"""HL7's examples of FHIR R4 against `/fhir`: `fhir_examples.py --path DIR`.
+"""HL7's examples of FHIR R4 against `/fhir`: `fhir_examples.py --path DIR [--validate]`.
 
 DIR is npm's `hl7.fhir.r4.examples` 4.0.1, unpacked. A suite is started without authentication; each example
 is stored over HTTP, under its own id where it has one, and read back. Every value must come back as it was
 sent, numbers digit by digit, but for `meta.versionId` and `meta.lastUpdated`, which are the server's. The
 examples refer to resources that are not among them, so they are sent with `X-References: unchecked`, which
-the server grants only without authentication.
+the server grants only without authentication. With `--validate` none is stored: the verdict of `$validate`
+on each is asked, as its bytes stand.
 """
 
 import argparse
@@ -52,13 +53,26 @@ def told(client: httpx.Client, path: Path) -> tuple[str, str]:
     else:
         answer = client.put(f"/fhir/{kind}/{id}", content=raw)
     if answer.status_code not in {200, 201}:
-        issue = answer.json()["issue"][0]
-        where = (issue.get("expression") or [""])[0]
-        return "refused", f"{answer.status_code} {where}: {issue.get('diagnostics', '')[:160]}"
+        return "refused", _words(answer)
     found = values(client.get(answer.headers["location"].partition("/_history/")[0]).text)
     if id is None:
         found.pop("id")
     return ("same", "") if found == sent else ("other", _difference(sent, found))
+
+
+def verdict(client: httpx.Client, path: Path) -> tuple[str, str]:
+    """What `$validate` says of an example: same where nothing is wrong, or refused and why."""
+    raw = path.read_bytes()
+    kind = json.loads(raw.decode("utf-8-sig"))["resourceType"]
+    answer = client.post(f"/fhir/{kind}/$validate", content=raw)
+    right = answer.status_code == 200 and answer.json()["issue"][0]["severity"] == "information"
+    return ("same", "") if right else ("refused", _words(answer))
+
+
+def _words(answer: httpx.Response) -> str:
+    issue = answer.json()["issue"][0]
+    where = (issue.get("expression") or [""])[0]
+    return f"{answer.status_code} {where}: {issue.get('diagnostics', '')[:160]}"
 
 
 def _difference(sent: Any, found: Any, path: str = "") -> str:
@@ -79,6 +93,7 @@ def examples(folder: Path) -> Iterator[Path]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", type=Path, required=True, help="the package")
+    parser.add_argument("--validate", action="store_true", help="ask for verdicts, store nothing")
     asked = parser.parse_args()
     counts: Counter[str] = Counter()
     with (
@@ -87,12 +102,12 @@ def main() -> int:
         httpx.Client(base_url=suite.base_url, headers=HEADERS, timeout=120) as client,
     ):
         for path in examples(asked.path):
-            what, words = told(client, path)
+            what, words = (verdict if asked.validate else told)(client, path)
             counts[what] += 1
             if what != "same":
                 print(f"{what} {path.name} {words}", flush=True)
-    print(f"{counts['same']} came back as sent, {counts['refused']} were refused,", end=" ")
-    print(f"{counts['other']} came back otherwise")
+    good = "are valid" if asked.validate else "came back as sent"
+    print(f"{counts['same']} {good}, {counts['refused']} were refused, {counts['other']} came back otherwise")
     return int(counts["other"] > 0)
 
 

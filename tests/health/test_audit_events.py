@@ -130,6 +130,20 @@ class TestWho:
         assert "Patient/" not in json.dumps(attempt)
         assert await events(elsewhere, patient=kept["mine"]) == []
 
+    async def test_of_what_was_refused_an_officer_is_not_told_whose_it_is(
+        self, officer: Any, kept: dict[str, str], hospital: Hospital
+    ) -> None:
+        """Not even where B has a Patient of the same person."""
+        stranger = await hospital("B", purpose="treatment")
+        [own] = locations(
+            (await stranger.post("/fhir", json=transaction(post(patient(NUMBER), PERSON)))).json()
+        )
+        elsewhere = await officer("B")
+        [attempt] = await events(elsewhere, action="R", outcome="4")
+        assert "Patient/" not in json.dumps(attempt)
+        assert "outcomeDesc" not in attempt
+        assert await events(elsewhere, patient=own, outcome="4") == []
+
     @pytest.mark.parametrize(
         ("who", "status"),
         [
@@ -318,3 +332,19 @@ class TestAccessLog:
         latest = (await events(person))[0]
         assert latest["subtype"][-1]["code"] == "accesses.read"
         assert latest["purposeOfEvent"][0]["coding"][0]["code"] == "PATRQT"
+
+
+async def test_nobody_writes_an_event_under_the_id_of_a_leaf(fhir: httpx.AsyncClient) -> None:
+    forged = {"resourceType": "AuditEvent", "id": "access-1"}
+    answer = await fhir.put("/fhir/AuditEvent/access-1", json=forged)
+    assert answer.status_code == 400
+    whole = {
+        **forged,
+        "type": {"code": "rest"},
+        "recorded": "2026-01-01T00:00:00Z",
+        "agent": [{"requestor": True}],
+        "source": {"observer": {"display": "x"}},
+    }
+    answer = await fhir.put("/fhir/AuditEvent/access-1", json=whole)
+    assert answer.status_code == 400
+    assert "access log" in answer.json()["issue"][0]["diagnostics"]

@@ -4,7 +4,9 @@ import base64
 from typing import Any
 
 import httpx
+import pytest
 
+from health.fhir import batch as doors
 from tests.health.conftest import Hospital
 from tests.health.support import observation, organization, patient, post, put, statuses, transaction
 
@@ -97,3 +99,22 @@ async def test_a_bundle_that_is_none_is_refused_whole(fhir: httpx.AsyncClient) -
     response = await fhir.post("/fhir", json=batch(post(organization("A")), {"resource": patient()}))
     assert response.status_code == 400
     assert (await fhir.get("/fhir/Organization")).json().get("entry") is None
+
+
+@pytest.mark.parametrize("url", ["http://[bad/", "//[x", "Patient?name=a%00b", "Patient/%00"])
+async def test_a_url_that_is_none_is_its_own_entrys_concern(fhir: httpx.AsyncClient, url: str) -> None:
+    answer = await sent(fhir, ask("GET", url), ask("GET", "Organization"))
+    assert [one[:3] for one in statuses(answer)] == ["400", "200"]
+
+
+async def test_answers_have_a_bound_together(
+    fhir: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "ANSWER_BYTES", 10)
+    await fhir.put("/fhir/Patient/a", json=patient(id="a"))
+    answer = await sent(fhir, post(organization("B")), *[ask("GET", "Patient/a")] * 8)
+    made, *read = statuses(answer)
+    assert made == "201 Created"
+    # Four are read at the same time.
+    assert [one[:3] for one in read] == ["200"] * 4 + ["413"] * 4
+    assert (await fhir.get("/fhir/Organization")).json()["entry"]

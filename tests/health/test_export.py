@@ -170,6 +170,11 @@ async def test_only_an_organisation_with_the_right_and_a_purpose_may(
     wide = await done(hospital, records, await asked(hospital, "/fhir/$export?_type=Observation"))
     assert (await narrow.get(wide["output"][0]["url"])).status_code == 403
     assert (await (await exporter(purpose=None)).get(wide["output"][0]["url"])).status_code == 403
+    # nor what one asked for by wider scopes, or for another purpose
+    narrowed = await exporter(scopes="system/Observation.rs?category=vital-signs")
+    assert (await narrowed.get(wide["output"][0]["url"])).status_code == 403
+    assert (await (await exporter(purpose="treatment")).get(wide["output"][0]["url"])).status_code == 403
+    assert (await hospital.get(wide["output"][0]["url"])).status_code == 200
 
 
 async def test_nobody_else_has_anything_of_it(exporter: Exporter, records: Database) -> None:

@@ -5,12 +5,15 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import orjson
 import pytest
 
 from health.fhir import custom, reindexing
 from services.kit.database import Database
 from services.kit.jobs import Job
 from services.kit.jobs.running import run
+from tests.health.bulk import done, lines
+from tests.health.conftest import Hospital
 from tests.health.support import issues, locations, observation, organization, patient, post, transaction
 from tests.health.synthea import bundles
 from tests.support.running import RunningServices
@@ -157,6 +160,13 @@ async def test_a_composite_whose_code_stands_second(fhir: httpx.AsyncClient) -> 
 
 # Parameters of one's own
 
+
+@pytest.fixture
+async def registry(hospital: Hospital) -> httpx.AsyncClient:
+    """May say what everybody can search by."""
+    return await hospital("registry", scopes="system/SearchParameter.cruds health:search-parameters:write")
+
+
 PARAMETER = {
     "resourceType": "SearchParameter",
     "url": "http://example.org/eye-colour",
@@ -172,11 +182,11 @@ EYES = {"extension": [{"url": "http://example.org/eye", "valueCode": "brown"}]}
 
 
 async def test_a_parameter_of_ones_own_finds_what_was_there_and_what_comes(
-    fhir: httpx.AsyncClient, house: RunningServices, records: Database
+    fhir: httpx.AsyncClient, registry: httpx.AsyncClient, house: RunningServices, records: Database
 ) -> None:
     assert (await fhir.post("/fhir/Patient", json=patient(**EYES))).status_code == 201
     assert (await fhir.get("/fhir/Patient?eye-colour=brown")).status_code == 400
-    assert (await fhir.post("/fhir/SearchParameter", json=PARAMETER)).status_code == 201
+    assert (await registry.post("/fhir/SearchParameter", json=PARAMETER)).status_code == 201
     async with records.read() as db:
         custom.use(await reindexing.found_in(db))
     refused = await fhir.get("/fhir/Patient?eye-colour=brown")
@@ -193,9 +203,13 @@ async def test_a_parameter_of_ones_own_finds_what_was_there_and_what_comes(
 
 
 async def test_what_was_indexed_by_an_older_table_is_indexed_again(
-    fhir: httpx.AsyncClient, house: RunningServices, records: Database, monkeypatch: pytest.MonkeyPatch
+    fhir: httpx.AsyncClient,
+    registry: httpx.AsyncClient,
+    house: RunningServices,
+    records: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await fhir.post("/fhir/SearchParameter", json=PARAMETER)
+    await registry.post("/fhir/SearchParameter", json=PARAMETER)
     await worked_off(house, records)
     monkeypatch.setattr(custom, "spoken", lambda: {"version": "", "kept": {}})
     custom.use(custom.Known())
@@ -210,11 +224,13 @@ async def test_what_was_indexed_by_an_older_table_is_indexed_again(
 
 
 async def test_a_withdrawn_parameter_is_unknown(
-    fhir: httpx.AsyncClient, house: RunningServices, records: Database
+    registry: httpx.AsyncClient, house: RunningServices, records: Database
 ) -> None:
-    await fhir.put("/fhir/SearchParameter/eyes", json=PARAMETER | {"id": "eyes"})
+    await registry.put("/fhir/SearchParameter/eyes", json=PARAMETER | {"id": "eyes"})
     await worked_off(house, records)
-    again = await fhir.put("/fhir/SearchParameter/eyes", json=PARAMETER | {"id": "eyes", "status": "retired"})
+    again = await registry.put(
+        "/fhir/SearchParameter/eyes", json=PARAMETER | {"id": "eyes", "status": "retired"}
+    )
     assert again.status_code == 200
     async with records.read() as db:
         custom.use(await reindexing.found_in(db))
@@ -230,26 +246,64 @@ async def test_a_withdrawn_parameter_is_unknown(
         ({"expression": "(" * 900 + "Patient.name" + ")" * 900}, "expression"),
         ({"expression": "Patient.name" + " | Patient.name" * 200}, "expression"),
         ({"expression": "Patient.descendants().where($this = 'x')"}, "expression"),
+        ({"expression": "Patient.descendants/* */().where($this = 'x')"}, "expression"),
+        ({"expression": "Patient.name.family.where($this.matches('^(a+)+$'))"}, "expression"),
+        ({"expression": "Patient.name.family.select($this & $this)"}, "expression"),
+        ({"expression": "Patient.name.where(%resource.name.exists())"}, "expression"),
         ({"type": "composite"}, "type"),
         ({"type": "special"}, "type"),
     ],
 )
 async def test_a_parameter_that_finds_nothing_is_refused(
-    fhir: httpx.AsyncClient, changes: dict[str, str], element: str
+    registry: httpx.AsyncClient, changes: dict[str, str], element: str
 ) -> None:
-    answer = await fhir.post("/fhir/SearchParameter", json=PARAMETER | changes)
+    answer = await registry.post("/fhir/SearchParameter", json=PARAMETER | changes)
     assert answer.status_code == 400, answer.text
     assert [path for _, path in issues(answer.json())] == [f"SearchParameter.{element}"]
 
 
 async def test_a_code_is_given_once_and_those_of_fhir_hold(
-    fhir: httpx.AsyncClient, records: Database
+    registry: httpx.AsyncClient, records: Database
 ) -> None:
-    assert (await fhir.post("/fhir/SearchParameter", json=PARAMETER)).status_code == 201
+    assert (await registry.post("/fhir/SearchParameter", json=PARAMETER)).status_code == 201
     other = PARAMETER | {"url": "http://example.org/other"}
-    assert (await fhir.post("/fhir/SearchParameter", json=other)).status_code == 409
+    assert (await registry.post("/fhir/SearchParameter", json=other)).status_code == 409
     own = PARAMETER | {"code": "name", "url": "http://example.org/name"}
-    assert (await fhir.post("/fhir/SearchParameter", json=own)).status_code == 201
+    assert (await registry.post("/fhir/SearchParameter", json=own)).status_code == 201
+    async with records.read() as db:
+        codes = [row["code"] for row in await db.fetch("select code from search_parameter")]
+    assert codes == ["eye-colour"]
+
+
+async def test_only_who_may_says_what_everybody_can_search_by(
+    fhir: httpx.AsyncClient, registry: httpx.AsyncClient, records: Database
+) -> None:
+    made = await registry.post("/fhir/SearchParameter", json=PARAMETER)
+    place = f"SearchParameter/{made.json()['id']}"
+    mine = PARAMETER | {"code": "mine"}
+    changes = [{"op": "replace", "path": "/status", "value": "retired"}]
+    entry = {"resource": mine, "request": {"method": "POST", "url": "SearchParameter"}}
+    patched = {"content-type": "application/json-patch+json"}
+    for answer in (
+        await fhir.post("/fhir/SearchParameter", json=mine),
+        await fhir.put("/fhir/SearchParameter/mine", json=mine | {"id": "mine"}),
+        await fhir.put(f"/fhir/{place}", json=made.json() | {"status": "retired"}),
+        await fhir.patch(f"/fhir/{place}", json=changes, headers=patched),
+        await fhir.delete(f"/fhir/{place}"),
+        await fhir.delete(f"/fhir/SearchParameter?url={PARAMETER['url']}"),
+        await fhir.post("/fhir", json=transaction(entry)),
+    ):
+        assert answer.status_code == 403, answer.text
+        assert "health:search-parameters:write" in answer.text
+    batch = await fhir.post("/fhir", json=transaction(entry) | {"type": "batch"})
+    assert [one["response"]["status"] for one in batch.json()["entry"]] == ["403 Forbidden"]
+    asked = await fhir.post(
+        "/fhir/$import",
+        content=orjson.dumps(mine),
+        headers={"content-type": "application/fhir+ndjson", "prefer": "respond-async"},
+    )
+    said = await done(fhir, records, asked.headers["content-location"])
+    assert "health:search-parameters:write" in "".join(await lines(fhir, said["error"]))
     async with records.read() as db:
         codes = [row["code"] for row in await db.fetch("select code from search_parameter")]
     assert codes == ["eye-colour"]

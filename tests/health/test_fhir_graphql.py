@@ -205,6 +205,8 @@ class TestForms:
             ("{ name(use: $u) { family } }", "no variable $u"),
             ("query q($u: code!) { name(use: $u) { family } }", "needs a value"),
             ("mutation { PatientDelete(id: 1) }", "mutation is not supported"),
+            ("{ __schema { types { name } } }", "introspection is not supported"),
+            ('{ __type(name: "Patient") { name } }', "introspection is not supported"),
             ("query a { id } query b { id }", "operationName"),
             ("{ active", "Expected Name"),
             ("{ ObservationList { status } }", "needs _reference"),

@@ -225,6 +225,16 @@ def places(node: Any, pointer: str = "") -> list[str]:
     return [pointer, *(place for at, value in inner for place in places(value, at))]
 
 
+@pytest.mark.parametrize("path", ["Patient.name.where(text.matches('^(a+)+$'))", "Patient.repeat($this)"])
+async def test_a_path_that_may_never_end_is_no_patch(fhir: httpx.AsyncClient, path: str) -> None:
+    await fhir.put("/fhir/Patient/endless", json=patient(id="endless", name=[{"text": "a" * 40 + "!"}]))
+    parts = [{"name": "type", "valueCode": "delete"}, {"name": "path", "valueString": path}]
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+    answer = await fhir.patch("/fhir/Patient/endless", json=patch)
+    assert answer.status_code == 400, answer.text
+    assert "a patch's path uses no" in answer.json()["issue"][0]["diagnostics"]
+
+
 @given(document=VALUES, data=st.data())
 def test_json_patches_undo_each_other(document: Any, data: st.DataObject) -> None:
     before = json.dumps(document)

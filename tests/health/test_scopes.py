@@ -181,6 +181,21 @@ class TestWriting:
             assert answer.status_code == 403, answer.text
         assert (await fhir.get(f"/fhir/{kept['laboratory']}")).headers["etag"] == 'W/"1"'
 
+    async def test_a_patch_tries_nothing_on_what_it_is_not_for(
+        self, hospital: Hospital, kept: dict[str, str]
+    ) -> None:
+        client = await hospital(scopes=f"system/Observation.cu?{VITAL}")
+        answers = [
+            await client.patch(
+                f"/fhir/{kept['laboratory']}",
+                json=[{"op": "test", "path": "/status", "value": status}],
+                headers={"content-type": "application/json-patch+json"},
+            )
+            for status in ("final", "amended")
+        ]
+        assert [answer.status_code for answer in answers] == [403, 403]
+        assert answers[0].text == answers[1].text
+
 
 async def test_the_configuration_says_what_the_issuer_does(
     house: RunningServices, fhir: httpx.AsyncClient

@@ -19,6 +19,7 @@ from tests.health.support import (
     observation,
     patient,
     post,
+    put,
     transaction,
 )
 from tests.health.synthea import bundles
@@ -285,6 +286,10 @@ class TestWhoseItIs:
         keeper = await hospital("A", purpose="treatment")
         secret = condition("保密诊断", meta=RESTRICTED) | {"subject": {"reference": kept["patient"]}}
         assert (await keeper.post("/fhir/Condition", json=secret)).status_code == 201
+        drug = {"resourceType": "Medication", "id": "drug", "code": {"text": "保密药品"}, "meta": RESTRICTED}
+        order = medication("active", medicationReference={"reference": "Medication/drug"})
+        order["subject"] = {"reference": kept["patient"]}
+        assert (await keeper.post("/fhir", json=transaction(put(drug), post(order)))).status_code == 200
         own = await summarised(keeper, kept["patient"])
         assert "保密诊断 | 进行中 active | " in shown(own)["11450-4"]
         assert own["entry"][0]["resource"]["confidentiality"] == "R"
@@ -299,6 +304,7 @@ class TestWhoseItIs:
         for path in (here, kept["patient"]):
             response = await other.get(f"/fhir/{path}/$summary")
             assert "保密诊断" not in response.text
+            assert "保密药品" not in response.text
             found = response.json()
             rows = shown(found)
             assert rows["48765-2"] == ["青霉素 | 危险度 criticality 高 high | "]

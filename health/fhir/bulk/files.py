@@ -136,7 +136,8 @@ async def fetched(fhir: Fhir, who: Principal, bulk: UUID, name: str) -> Row:
     """A file that the caller is about to be given, with the leaf of that.
 
     Raises:
-        Refusal: 403 where scopes or policies do not permit it any more; 404 for none of the caller's.
+        Refusal: 403 where the purpose is another, or scopes or policies do not permit it (any more); 404 for
+            none of the caller's.
     """
     row = await asking.find(fhir, who, bulk)
     async with fhir.kit.db.session() as db:
@@ -145,7 +146,10 @@ async def fetched(fhir: Fhir, who: Principal, bulk: UUID, name: str) -> Row:
         raise refused(404, "not-found", f"this request has no file {name[:80]!r}, or not any more")
     if row["kind"] == "export":
         asking.tied(fhir.kit, who)
-        access.reach(fhir.kit.policy, who, file["type"], "s")
+        asked = asking.asker(row)
+        now = access.reach(fhir.kit.policy, who, file["type"], "s").granted
+        if who.purpose != asked.purpose or not now.covers(access.granted(asked, "s"), file["type"]):
+            raise refused(403, "forbidden", "it was asked for with another purpose, or by wider scopes")
     assert fhir.kit.leaves is not None
     await fhir.kit.leaves.write(
         who, action=f"fhir.{row['kind']}.fetched", records=file["lines"], resource=f"bulk/{bulk}/{name}"

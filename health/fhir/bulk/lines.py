@@ -93,6 +93,8 @@ def _check_right(entry: Entry, said: Sequence[str] | None) -> None:
     granted = EVERYBODY.granted if said is None else scopes.granted(frozenset(said), "system", right)
     if not granted.includes(entry.type, entry.tokens):
         raise refused(403, "forbidden", f"the token grants no right to write this {entry.type}", entry.type)
+    if said is not None:
+        scopes.check_for_all(said, entry.type, entry.type)
 
 
 def _located(line: bytes, issues: Sequence[Issue]) -> list[Issue]:

@@ -1,4 +1,5 @@
-"""GraphQL over FHIR resources (FHIR R4 graphql.html), evaluated on their JSON: there is no schema to build.
+"""GraphQL over FHIR resources (FHIR R4 graphql.html), evaluated on their JSON: there is no schema to build,
+and none to look into; `__schema` and `__type` are refused.
 
 `query` reads a document into a small tree of its own and checks it against the definitions; `rendering` gives
 the output as far as what it needs is at hand; `loading` brings what is missing, level by level.

@@ -1,25 +1,16 @@
 """Which of an element's repetitions are taken: by a value of theirs, by FHIRPath, by place."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from health.fhir.fhirpath import FHIRPathError, Node, parser
+from health.fhir.fhirpath import FHIRPathError, Node
+from health.fhir.fhirpath.bounds import unbounded
 from health.fhir.fhirpath.compiler import Path
 from health.fhir.outcome import Issue, Refusal
 from health.fhir.text import Number
 
 EXPRESSION_MAX = 300
-FUNCTIONS = frozenset(
-    {
-        "all", "allTrue", "anyTrue", "as", "contains", "count", "distinct", "empty", "endsWith", "exists",
-        "extension", "first", "hasValue", "indexOf", "is", "isDistinct", "last", "length", "lower", "not",
-        "now", "ofType", "single", "skip", "startsWith", "substring", "tail", "take", "today", "upper",
-        "where",
-    }
-)  # fmt: skip
-"""What chooses. What makes values of values can be written so that it makes more than any memory holds, and a
-regular expression so that it never ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +30,8 @@ class Expression:
         if not isinstance(self.text, str) or len(self.text) > EXPRESSION_MAX:
             raise _refused(f"FHIRPath is a text of at most {EXPRESSION_MAX} characters", self.where)
         try:
-            if unknown := sorted(set(_called(parser.parsed(self.text))) - FUNCTIONS):
-                raise _refused(f"{unknown[0]}() is not taken in FHIRPath here", self.where)
+            if refused := unbounded(self.text):
+                raise _refused(f"{refused} is not taken in FHIRPath here", self.where)
             object.__setattr__(self, "_path", Path(self.text))
             object.__setattr__(self, "_chosen", Path(f"where({self.text})"))
         except (FHIRPathError, RecursionError) as error:
@@ -116,18 +107,6 @@ class Filter:
 
 
 ALL = Filter()
-
-
-def _called(tree: Any) -> Iterator[str]:
-    """The functions an expression calls."""
-    if isinstance(tree, parser.Call):
-        yield tree.name
-    if is_dataclass(tree):
-        for one in fields(tree):
-            yield from _called(getattr(tree, one.name))
-    elif isinstance(tree, list | tuple):
-        for one in tree:
-            yield from _called(one)
 
 
 def _node(item: Any, type: str) -> Node:

@@ -325,6 +325,9 @@ class _Reader:
         types = at.types
         if found.name == "__typename" or (found.name == "resourceType" and types and _any_resource(types)):
             return replace(found, kind="type"), None
+        if found.name in ("__schema", "__type"):
+            words = "introspection is not supported here: there is no schema but FHIR R4's own definitions"
+            raise wrong(words, found.where, node, code="not-supported")
         if searched := _searched(found, types):
             return self._search(searched, node, further)
         if types is None:

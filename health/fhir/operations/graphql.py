@@ -3,6 +3,7 @@
 The answer is `data`, or else `errors`, each with an OperationOutcome; never a part of the data beside errors.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ _MEMBERS = frozenset({"query", "operationName", "variables", "extensions"})
 @router.get("/$graphql")
 @router.post("/$graphql")
 async def system(request: Request, fhir: FhirDep, who: Anyone) -> Response:
-    """A query that reads and searches resources."""
+    """A query that reads and searches resources; no mutation, and no introspection (`__schema`, `__type`)."""
     return await _response(request, fhir, who, None, None)
 
 
@@ -70,7 +71,7 @@ async def _members(request: Request) -> dict[str, Any]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _GRAPHQL:
         return {"query": text.decoded(await request.body())}
     check_content(request)
-    body = text.parsed(text.decoded(await request.body()))
+    body = await asyncio.to_thread(text.parsed, text.decoded(await request.body()))
     if not isinstance(body, dict):
         raise refused(400, "structure", "send an object with the query, or the query as application/graphql")
     return body

@@ -4,6 +4,7 @@ FHIR R4 patient-operation-match.html. The register is asked without anything bei
 names, the caller is told of those Patients that a search would show it, and of nobody else.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -60,7 +61,7 @@ async def match(request: Request, fhir: FhirDep, who: Anyone) -> Response:
 
 async def _asked(request: Request) -> tuple[dict[str, Any], bool, int]:
     """The Patient, whether only one that is certain is wanted, and how many."""
-    tree = text.parsed(text.decoded(await request.body()))
+    tree = await asyncio.to_thread(text.parsed, text.decoded(await request.body()))
     if isinstance(tree, dict) and tree.get("resourceType") == "Patient":
         return tree, False, DEFAULT
     found = await given(request, _TAKES)

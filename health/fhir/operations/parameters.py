@@ -1,5 +1,6 @@
 """What an operation was given: in the URL of a GET, or as a Parameters resource in the body of a POST."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ async def given(request: Request, takes: Mapping[str, str], *, whole: str | None
 
 async def _body(request: Request, takes: Mapping[str, str], whole: str | None) -> list[tuple[str, Any]]:
     check_content(request)
-    tree = text.parsed(text.decoded(await request.body()))
+    tree = await asyncio.to_thread(text.parsed, text.decoded(await request.body()))
     if whole and isinstance(tree, dict) and tree.get("resourceType") == whole[0].upper() + whole[1:]:
         return [(whole, tree)]
     if not isinstance(tree, dict) or tree.get("resourceType") != "Parameters":

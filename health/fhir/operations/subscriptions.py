@@ -12,6 +12,7 @@ from health.fhir.outcome import refused
 from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.fhir.subscriptions import bundles, telling
 from health.fhir.subscriptions.asked import CONTENTS, EVENTS_MAX
+from health.reaching import Reach
 from health.repository import subscriptions
 from services.kit.database import Row
 from services.kit.principals import Anyone, Principal
@@ -21,35 +22,41 @@ MOST = 100
 _ASKED = {"eventsSinceNumber": "string", "eventsUntilNumber": "string", "content": "code"}
 
 
-@router.api_route("/Subscription/$status", methods=["GET", "POST"])
+@router.get("/Subscription/$status")
+@router.post("/Subscription/$status")
 async def statuses(request: Request, fhir: FhirDep, who: Anyone) -> Response:
     """How the caller's Subscriptions stand, or those of them that are named."""
+    reach = _reach(fhir, who)
     asked = await given(request, {"id": "id*", "status": "code*"})
-    rows = await _own(fhir, who, asked["id"])
+    rows = await _own(fhir, who, reach, asked["id"])
     return _statuses(fhir, [row for row in rows if not asked["status"] or row["state"] in asked["status"]])
 
 
-@router.api_route("/Subscription/{id}/$status", methods=["GET", "POST"])
+@router.get("/Subscription/{id}/$status")
+@router.post("/Subscription/{id}/$status")
 async def status(id: str, request: Request, fhir: FhirDep, who: Anyone) -> Response:
     """How one Subscription stands."""
+    reach = _reach(fhir, who)
     await given(request, {})
-    return _statuses(fhir, [await _one(fhir, who, id)])
+    return _statuses(fhir, [await _one(fhir, who, reach, id)])
 
 
-@router.api_route("/Subscription/{id}/$events", methods=["GET", "POST"])
+@router.get("/Subscription/{id}/$events")
+@router.post("/Subscription/{id}/$events")
 async def events(id: str, request: Request, fhir: FhirDep, who: Anyone) -> Response:
     """Events again by their numbers, both inclusive, as far as they may be seen now; a hundred at most."""
+    reach = _reach(fhir, who)
     asked = await given(request, _ASKED)
-    row = await _one(fhir, who, id)
+    row = await _one(fhir, who, reach, id)
     since, until = (_number(asked[name], name) for name in list(_ASKED)[:2])
     [content] = asked["content"] or [row["said"]["content"]]
     if content not in CONTENTS:
         raise refused(400, "value", f"content is one of {', '.join(CONTENTS)}", "content")
-    reach = telling.reach_of(fhir.kit, row)
+    about = telling.reach_of(fhir.kit, who, row)
     async with fhir.kit.db.read() as db:
         until = row["numbered"] if until is None else until
         found = await subscriptions.events(
-            db, reach, row["pk"], since=(since or 1) - 1, until=until, limit=EVENTS_MAX
+            db, about, row["pk"], since=(since or 1) - 1, until=until, limit=EVENTS_MAX
         )
     if content != "empty":
         seen = [one for one in found if one["id"] is not None]
@@ -69,15 +76,18 @@ def _number(said: list[str], name: str) -> int | None:
     return int(said[0])
 
 
-async def _one(fhir: Fhir, who: Principal, id: str) -> Row:
-    rows = await _own(fhir, who, [id])
+def _reach(fhir: Fhir, who: Principal) -> Reach:
+    return access.reach(fhir.kit.policy, who, "Subscription", "r")
+
+
+async def _one(fhir: Fhir, who: Principal, reach: Reach, id: str) -> Row:
+    rows = await _own(fhir, who, reach, [id])
     if not rows:
         raise refused(404, "not-found", f"there is no Subscription/{id} here for this caller")
     return rows[0]
 
 
-async def _own(fhir: Fhir, who: Principal, ids: list[str]) -> list[Row]:
-    reach = access.reach(fhir.kit.policy, who, "Subscription", "r")
+async def _own(fhir: Fhir, who: Principal, reach: Reach, ids: list[str]) -> list[Row]:
     criteria = Criteria(("Subscription",), (Ids(tuple(ids)),) if ids else ())
     async with fhir.kit.db.read() as db:
         found = await repository.search(db, reach, criteria, limit=MOST)

@@ -5,6 +5,7 @@ from typing import Any
 
 from health.fhir.definitions import definitions
 from health.fhir.fhirpath import FHIRPathError, Node, Path, root
+from health.fhir.fhirpath.bounds import unbounded
 from health.fhir.outcome import Issue, Refusal
 
 _NEEDS = {
@@ -74,6 +75,8 @@ class _Operation:
 
     def _found(self, path: str) -> list[Node]:
         try:
+            if made := unbounded(path.replace(".div", "")):
+                raise self._refused(400, "not-supported", f"{path[:200]}: a patch's path uses no {made}")
             # A narrative's `div` is an operator's name too, which HL7's own patches do not delimit.
             run = Path(_DIV.sub(".`div`", path))
         except FHIRPathError as error:

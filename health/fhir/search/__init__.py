@@ -62,6 +62,8 @@ def parsed(
     found = Search(Criteria(types))
     for name, value in pairs:
         try:
+            if "\0" in value:
+                raise ValueError("no text holds a character U+0000")
             if not _shaped(found, types, name, value):
                 clauses.append(clause(types, name, value, base))
                 found.private = found.private or holds_number(value)

@@ -7,7 +7,7 @@ narratives, and the invariants (R4, json.html, datatypes.html, conformance-rules
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from health.fhir import narrative
@@ -21,18 +21,24 @@ Steps = tuple[str | int, ...]
 
 
 def issues_of(
-    resource: dict[str, Any], path: str, *, shaped: bool, container: Node | None = None
+    resource: dict[str, Any],
+    path: str,
+    *,
+    shaped: bool,
+    container: tuple[Node, Mapping[str, str]] | None = None,
 ) -> list[Issue]:
     """Everything the walk finds wrong with a resource and those inside it.
 
     Args:
         shaped: it has the form of its schema; without it what it means is not asked.
-        container: the resource that contains this one.
+        container: the resource that contains this one, and the types of all it contains by their ids.
     """
     whole = root(resource)
-    walk = _Walk(path, whole, container or whole, shaped=shaped)
+    contains = shaped and "contained" in resource
+    named = {one.value.get("id"): one.type for one in whole.member("contained")} if contains else {}
+    walk = _Walk(path, whole, *(container or (whole, named)), shaped=shaped)
     walk.of(resource, whole.type, ())
-    if shaped and "contained" in resource:
+    if contains:
         walk.loose()
     return walk.found
 
@@ -47,12 +53,15 @@ class _Walk:
     Most values are right and most elements have no rule: places and nodes are made only where one is asked.
     """
 
-    def __init__(self, path: str, whole: Node, container: Node, *, shaped: bool) -> None:
+    def __init__(
+        self, path: str, whole: Node, container: Node, contained: Mapping[str, str], *, shaped: bool
+    ) -> None:
         self.found: list[Issue] = []
         self._shaped = shaped
         self._path = path
         self._whole = whole
         self._container = container
+        self._contained = contained
 
     def of(self, value: dict[str, Any], kind: str, steps: Steps) -> None:
         """A value of a type with elements."""
@@ -212,9 +221,7 @@ class _Walk:
     def _kind_of(self, reference: str) -> str | None:
         """The type a reference names; None where it does not say."""
         if reference.startswith("#"):
-            inside = self._container.member("contained")
-            named = [one.type for one in inside if one.value.get("id") == reference[1:]]
-            return self._container.type if reference == "#" else next(iter(named), None)
+            return self._container.type if reference == "#" else self._contained.get(reference[1:])
         steps = reference.partition("?")[0].partition("/_history/")[0].split("/")
         kind = steps[0] if "?" in reference and len(steps) == 1 else steps[-2] if len(steps) > 1 else ""
         return kind if kind in definitions().resources else None
@@ -248,7 +255,7 @@ class _Walk:
     def _inner(self, resource: dict[str, Any], steps: Steps) -> None:
         kind = resource.get("resourceType")
         if isinstance(kind, str) and kind in definitions().resources:
-            container = self._whole if steps[0] == "contained" else None
+            container = (self._whole, self._contained) if steps[0] == "contained" else None
             self.found += issues_of(resource, self._at(steps), shaped=self._shaped, container=container)
 
 

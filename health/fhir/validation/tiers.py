@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from health.fhir.definitions import definitions, json_schema
 from health.fhir.outcome import Issue, expression
 from health.fhir.validation import checks
+from health.fhir.validation.doubts import doubtful
 
 SAID_OF_VALUE = 80
 """Characters of a wrong value that a message repeats."""
@@ -42,6 +43,8 @@ def issues_of(resource: dict[str, Any], path: str) -> list[Issue]:
     found = _unlike(of_schema, checks.issues_of(resource, path, shaped=not of_schema))
     if found:
         return found
+    if not doubtful(resource):
+        return []
     if all(_model(part["resourceType"]) for part, _ in parts):
         # A model holds what is inside it too.
         return list(_model_issues(resource, path))
