@@ -19,10 +19,14 @@ ABOUT_NOBODY = {
     "audit.strays.read", "client.registered", "event.replay", "events.read", "hiding_right.recorded",
     "keys.read", "keys.rotated", "offers.read", "organisations.registered", "places.registered",
     "population.registered", "registers.read", "residents.read", "sector_key.adopted",
-    "sector_key.offered", "sector_key.prepared", "sector_key.retired", "stream.read", "warning.acknowledge",
+    "sector_key.offered", "sector_key.prepared", "sector_key.retired", "stream.read",
+    "terminology.load", "warning.acknowledge",
 }  # fmt: skip
 """Leaves without a person: nobody meets them in their own list."""
-OPEN = {"agreements.", "education.roster.", "exports.", "subscriptions.", ".read", ".registered"}
+OPEN = {
+    "agreements.", "education.roster.", "exports.", "fhir.", "subscriptions.",
+    ".deleted", ".fetched", ".read", ".registered", ".requested",
+}  # fmt: skip
 """The fixed parts of actions that are put together; their whole forms stand in the words."""
 
 

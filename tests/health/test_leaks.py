@@ -193,6 +193,8 @@ READING = [door for door in SAME if door not in CHANGING]
 TELLS_NOTHING = {
     "$validate": "looks at what is sent and never at the store",
     "$viewdefinition-run": "reads what is sent along, or an export, which was asked by the same client",
+    "$status": "of the caller's own Subscriptions: numbers of what was told to it",
+    "$events": "numbers what was told to it, and shows of it what a search would",
     "$import": "writes as a transaction does, of which it takes every step",
 }
 

@@ -144,7 +144,8 @@ async def cancel(fhir: Fhir, who: Principal, id: UUID) -> Reply:
         # The runner writes nothing more from here on: it needs the job's row for that.
         await kit.jobs.cancel(tx, row["job"])
         await repository.forget(tx, id)
-        await tx.leaf(action=f"fhir.{row['kind']}.deleted", records=0, resource=f"bulk/{id}")
+        kind = row["kind"]
+        await tx.leaf(action=f"fhir.{kind}.deleted", records=0, resource=f"bulk/{id}")
     return Reply(b"", 202)
 
 

@@ -150,9 +150,10 @@ async def fetched(fhir: Fhir, who: Principal, bulk: UUID, name: str) -> Row:
         now = access.reach(fhir.kit.policy, who, file["type"], "s").granted
         if who.purpose != asked.purpose or not now.covers(access.granted(asked, "s"), file["type"]):
             raise refused(403, "forbidden", "it was asked for with another purpose, or by wider scopes")
+    kind = row["kind"]
     assert fhir.kit.leaves is not None
     await fhir.kit.leaves.write(
-        who, action=f"fhir.{row['kind']}.fetched", records=file["lines"], resource=f"bulk/{bulk}/{name}"
+        who, action=f"fhir.{kind}.fetched", records=file["lines"], resource=f"bulk/{bulk}/{name}"
     )
     return file
 

@@ -285,7 +285,10 @@ def union(left: Collection, right: Collection) -> Collection:
     every = (*left, *right)
     if all(map(values.is_text, every)):
         # A Bundle may have ten thousand addresses, and to hold each against each takes minutes.
-        return list({node.value: node for node in reversed(every)}.values())[::-1]
+        first: dict[object, Node] = {}
+        for node in every:
+            first.setdefault(node.value, node)
+        return list(first.values())
     found: Collection = []
     for node in every:
         if not contained(node, found):
