@@ -21,6 +21,9 @@ class FhirRoute(APIRoute):
     offers: ClassVar[Sequence[str]] = JSON
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # Operations stand before what might take them for an id; nearly nothing that is asked is one.
+        if "$" in self.path and "$" not in scope["path"]:
+            return Match.NONE, {}
         heads = scope["type"] == "http" and scope["method"] == "HEAD" and "GET" in (self.methods or ())
         return super().matches({**scope, "method": "GET"} if heads else scope)
 
@@ -75,7 +78,7 @@ def _methods_here(scope: Scope) -> list[str]:
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
-def _fhir(request: Request) -> Fhir:
+async def _fhir(request: Request) -> Fhir:
     found = request.app.state.kit.parts["fhir"]
     assert isinstance(found, Fhir)
     return found

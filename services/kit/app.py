@@ -109,7 +109,12 @@ def kit_of(connection: HTTPConnection) -> Kit:
     return kit
 
 
-KitDep = Annotated[Kit, Depends(kit_of)]
+async def _kit(connection: HTTPConnection) -> Kit:
+    return kit_of(connection)
+
+
+# What is no coroutine FastAPI calls in a thread, once for each request.
+KitDep = Annotated[Kit, Depends(_kit)]
 
 
 def permitted(
