@@ -9,6 +9,7 @@ issuer           mints tokens for any caller (tests/support/issuer.py)
 suite            the real `./run up` in processes of its own, started once (tests/support/suite.py)
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,6 +24,7 @@ import pytest
 from services.kit.database import prepare_connection, role_of
 from services.kit.settings import Settings
 from services.stack.house import named
+from services.stack.processes import started_at
 from tests.support.apart import Apart, running_apart
 from tests.support.databases import TestServers, test_servers
 from tests.support.issuer import Issuer
@@ -61,8 +63,14 @@ def public_folders() -> Iterator[Path]:
     In memory where there is room: each home has a database's thousand files.
     """
     memory = Path("/dev/shm")
+    for left in memory.glob("huimin-test-*-*"):
+        # Of a run that was killed: it takes the machine's memory.
+        owner = left.name.split("-")[2]
+        if owner.isdigit() and started_at(int(owner)) is None:
+            shutil.rmtree(left, ignore_errors=True)
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > IN_MEMORY_FROM_BYTES
-    with tempfile.TemporaryDirectory(prefix="huimin-test-", dir=memory if roomy else None) as folder:
+    prefix = f"huimin-test-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=memory if roomy else None) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
