@@ -12,6 +12,7 @@ from typing import Any, Literal
 from services.exchange import catalogue, departments, grounds
 from services.exchange.grounds import ITSELF
 from services.exchange.repository import agreements as repository
+from services.exchange.repository import subscriptions
 from services.exchange.shapes import (
     Agreement,
     AgreementFile,
@@ -221,6 +222,8 @@ async def change(kit: Kit, who: Principal, id: str, *, change: Change, reason: s
         if to == "active":
             grounds.require(row)
         await repository.set_state(tx, id, to)
+        if to == "active":
+            await subscriptions.at_once(tx, id)
         await _step(tx, row, to, reason, action=f"agreements.{change}")
         return await find(tx, id)
 

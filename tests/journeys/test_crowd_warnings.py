@@ -228,8 +228,8 @@ async def test_a_warning_is_not_taken_in_hand_by_whoever_happens_to_see_it(
     await gates.count([(now - 2 * MINUTE, 120), (now - MINUTE, 120)])
     [warning] = (await gates.seen())["warnings"]["nodes"]
     suite.account("journey-elsewhere", kind="staff", roles=["flow_staff"], areas=["320000"])
-    suite.account("journey-auditor", kind="staff", roles=["auditor"], areas=["330106"])
-    for account in ("journey-elsewhere", "journey-auditor", None):
+    suite.account("crowd-auditor", kind="staff", roles=["auditor"], areas=["330106"])
+    for account in ("journey-elsewhere", "crowd-auditor", None):
         answer = await asyncio.to_thread(suite.graphql, ACKNOWLEDGE, {"id": warning["id"]}, as_=account)
         assert answer["data"]["acknowledgeWarning"] is None
         assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN", answer

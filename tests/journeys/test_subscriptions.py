@@ -23,6 +23,7 @@ from services.identity.shapes import CITIZEN_NUMBER as SYSTEM
 from services.identity.shapes import Identifier, PersonPush
 from services.kit import subscriptions as inbox
 from services.kit.calls import Calls, answer_in_memory
+from services.kit.database import Row
 from services.kit.subscriptions import Batch
 from tests.health.support import CITIZEN_NUMBER, FHIR_JSON, citizen_number, patient, put, transaction
 from tests.identity.parties import Machine
@@ -118,11 +119,11 @@ class Journey:
             rows = await db.fetch("select person, died_on::text from told_death")
         return {row["person"]: row["died_on"] for row in rows}
 
-    async def subscription(self) -> dict[str, Any]:
+    async def subscription(self) -> Row:
         async with self.house.kit("exchange").db.read() as db:
             row = await db.fetchrow("select * from subscription where state <> 'ended'")
         assert row is not None
-        return dict(row)
+        return row
 
     async def arrive(self, expected: Told) -> None:
         async def there() -> bool:
@@ -250,6 +251,9 @@ async def test_while_suspended_nothing_arrives_and_then_exactly_what_was_missed(
     dead = await journey.deaths(2)
     await asyncio.sleep(0.5)
     assert (await journey.told(), journey.line.seen) == (before, [])
+    # What a push does that saw the agreement in force a moment before, and was refused.
+    exchange = journey.house.kit("exchange")
+    await pushes._put_off(exchange, await journey.subscription(), "no_agreement", pushes.LONGEST_PAUSE_S)
     await journey.step("resumption")
     await journey.arrive(before | await journey.theirs(*dead))
     rows = [row for body in journey.line.seen for row in Batch.model_validate_json(body).rows]

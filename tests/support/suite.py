@@ -107,7 +107,11 @@ class Suite:
         return in_thread(call)
 
     def account(self, username: str, **account: Any) -> None:
-        """A demo account: kind="person" with an identifier, or kind="staff" with roles and areas."""
+        """A demo account: kind="person" with an identifier, or kind="staff" with roles and areas.
+
+        Given anew, it is another account to the next question: a session keeps the rights it began with.
+        """
+        self._sessions.pop(username, None)
         self.as_stack(
             "POST",
             "identity",

@@ -147,6 +147,14 @@ async def resume(db: Connection, id: UUID, *states: str) -> bool:
     )
 
 
+async def at_once(db: Connection, agreement: str) -> None:
+    """A push that was refused while the agreement was suspended need not wait out its pause."""
+    await db.execute(
+        "update subscription set next_at = clock_timestamp() where agreement_id = $1 and state = 'active'",
+        agreement,
+    )
+
+
 async def end(db: Connection, id: UUID) -> None:
     await db.execute("update subscription set state = 'ended' where id = $1", id)
 
