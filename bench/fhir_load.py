@@ -21,7 +21,7 @@ from services.kit.database import Database
 from tests.health.synthea import ARCHIVE, bundles, expected_counts
 from tests.support.suite import Suite, running_suite
 
-LIMIT_PER_S = 400
+LIMIT_PER_S = 1_200
 BYTES_LIMIT = 6_000
 AT_ONCE = 4
 BUNDLES = {"small": 25, "full": 103}

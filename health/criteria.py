@@ -118,10 +118,15 @@ class Chained:
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
-    """A resource that is as `by` asks refers to it under one of these keys."""
+    """A resource that is as `by` asks refers to it under one of these keys.
+
+    Attributes:
+        patient: it is the patient in whose compartment that resource is kept.
+    """
 
     keys: tuple[int, ...]
     by: "Criteria"
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,11 @@ from urllib.parse import urlencode
 import orjson
 
 from health.fhir import access, audit_event, extract, references
+from health.fhir.bundle import bundle_of
 from health.fhir.interactions import Fhir, Reply
 from health.fhir.outcome import Issue, Refusal, refused
-from health.fhir.paging import PARAMETER, Pairs
+from health.fhir.paging import Pairs, links
+from health.fhir.searching import bounded
 from health.repository import accesses
 from health.repository.accesses import Accesses
 from services.kit.database import Connection, Row
@@ -59,19 +61,18 @@ async def find(fhir: Fhir, principal: Principal, pairs: Pairs, *, patient: str |
 
     Raises:
         Refusal: 400 for a parameter that is not taken or malformed; 403 who may not; 404 for a patient that
-            is not the caller themself, nor kept by the officer's organisation.
+            is not the caller themself, nor kept by the officer's organisation; 503 for what takes too long.
     """
     viewer = _viewer(fhir, principal, "s")
     place = KIND if patient is None else f"Patient/{patient}/$access-log"
-    own, before = f"{fhir.base}{place}{'?' if pairs else ''}{urlencode(list(pairs))}", None
-    if [name for name, _ in pairs] == [PARAMETER]:
-        pairs, (at, seq) = fhir.pages.opened(place, pairs[0][1])
-        before = datetime.fromisoformat(at), int(seq)
+    own = urlencode(pairs)
+    pairs, after = fhir.pages.asked(place, pairs)
+    before = (datetime.fromisoformat(after[0]), after[1]) if after is not None else None
     search = _parsed(pairs, _PARAMETERS if patient is None else _OF_LOG, fhir.base)
     search.asked = replace(search.asked, subjects=viewer.sector_ids, organisation=viewer.organisation)
     if patient is not None:
         search.patients.append([patient])
-    async with fhir.kit.db.read() as db:
+    async with bounded(fhir) as db:
         for ids in search.patients:
             persons = await _persons(db, viewer, ids)
             if patient is not None and not persons:
@@ -84,11 +85,15 @@ async def find(fhir: Fhir, principal: Principal, pairs: Pairs, *, patient: str |
         events = await _events(fhir, db, viewer, page)
         total = await accesses.count_accesses(db, search.asked) if search.total else None
     _leave(fhir, principal, len(page))
-    links = [{"relation": "self", "url": own}]
+    following = None
     if len(rows) > len(page) > 0:
-        token = fhir.pages.token(place, pairs, [page[-1]["at"].isoformat(), page[-1]["seq"]])
-        links.append({"relation": "next", "url": f"{fhir.base}{place}?{PARAMETER}={token}"})
-    return Reply(_searchset(fhir.base, events, links, total))
+        following = fhir.pages.token(place, pairs, [page[-1]["at"].isoformat(), page[-1]["seq"]])
+    entries = [
+        {"fullUrl": f"{fhir.base}{KIND}/{event['id']}", "resource": event, "search": {"mode": "match"}}
+        for event in events
+    ]
+    around = links(fhir.base, place, own, following=following)
+    return Reply(bundle_of("searchset", entries, **({} if total is None else {"total": total}), link=around))
 
 
 async def read(fhir: Fhir, principal: Principal, id: str) -> Reply:
@@ -141,20 +146,6 @@ async def _events(fhir: Fhir, db: Connection, viewer: _Viewer, rows: Sequence[Ro
     return events
 
 
-def _searchset(
-    base: str, events: Sequence[dict[str, Any]], links: Sequence[dict[str, str]], total: int | None
-) -> bytes:
-    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "link": links}
-    if total is not None:
-        bundle["total"] = total
-    if events:  # an empty array is not allowed in FHIR JSON
-        bundle["entry"] = [
-            {"fullUrl": f"{base}{KIND}/{event['id']}", "resource": event, "search": {"mode": "match"}}
-            for event in events
-        ]
-    return orjson.dumps(bundle)
-
-
 def _leave(fhir: Fhir, principal: Principal, shown: int) -> None:
     assert fhir.kit.leaves is not None
     fhir.kit.leaves.add(principal, action=ACTION, subject=principal.sector_id, resource=KIND, records=shown)
@@ -174,6 +165,8 @@ def _parsed(pairs: Pairs, takes: Mapping[str, "_Take"], base: str) -> _Search:
             issues.append(Issue("not-supported", words, name))
             continue
         try:
+            if "\0" in value:
+                raise ValueError("no value holds a character U+0000")
             takes[name](search, values)
         except ValueError as error:
             issues.append(Issue("value", f"{name}: {error}", name))

@@ -102,9 +102,12 @@ class Doors:
 
     async def _asked(self, scope: Scope, body: bytes) -> tuple[int, dict[str, str], bytes]:
         answers: list[Message] = []
+        asking: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
+            if not asking:  # nobody goes away before the answer
+                await asyncio.Event().wait()
+            return asking.pop()
 
         async def send(message: Message) -> None:
             answers.append(message)

@@ -75,7 +75,7 @@ async def answered(
     for attempt in range(ATTEMPTS):
         prepared = await workers.bundle(raw, base, unchecked=unchecked)
         if prepared.batch:
-            return _bundle("batch-response", await ask.all(prepared.requests, key or content_key(digest)))
+            return bundle_of("batch-response", await ask.all(prepared.requests, key or content_key(digest)))
         if known is not None:
             break
         push = Push("fhir.transaction", digest, sender)
@@ -197,7 +197,7 @@ async def _finished(
             entry["response"].setdefault("outcome", orjson.Fragment(outcome([done])))
     for request in reads:
         entries[request.index] = await ask.one(request)
-    return _bundle("transaction-response", entries)
+    return bundle_of("transaction-response", entries)
 
 
 def _located(entry: dict[str, Any]) -> tuple[str, str, int]:
@@ -205,8 +205,9 @@ def _located(entry: dict[str, Any]) -> tuple[str, str, int]:
     return kind, id, int(version)
 
 
-def _bundle(kind: str, entries: Sequence[Any]) -> bytes:
-    bundle: dict[str, object] = {"resourceType": "Bundle", "type": kind}
+def bundle_of(kind: str, entries: Sequence[Any], **beside: Any) -> bytes:
+    """A Bundle of a type, with what stands in it beside its entries."""
+    bundle = {"resourceType": "Bundle", "type": kind, **beside}
     # An empty array is not allowed in FHIR JSON.
     return orjson.dumps({**bundle, "entry": entries} if entries else bundle)
 
@@ -271,7 +272,7 @@ def sender_of(policies: Policies, principal: Principal, *, unchecked: bool = Fal
 def _response(results: Mapping[int, Result], prepared: Prepared) -> bytes:
     """In the order of the entries; nothing yet where something is only read."""
     size = len(results) + len(prepared.requests)
-    return _bundle(
+    return bundle_of(
         "transaction-response",
         [{"response": _entry_response(results[i])} if i in results else None for i in range(size)],
     )

@@ -1,6 +1,5 @@
 """`_history` of a resource, of a type and of everything (FHIR R4 http.html#history)."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -9,11 +8,12 @@ import orjson
 
 from health import repository
 from health.fhir import access, extract
+from health.fhir.bundle import bundle_of
 from health.fhir.definitions import definitions
 from health.fhir.interactions import Fhir, Reply, check_type, looked_up
-from health.fhir.outcome import Refusal, refused
-from health.fhir.paging import PARAMETER, Pairs
-from health.fhir.searching import bounded
+from health.fhir.outcome import refused
+from health.fhir.paging import Pairs, links
+from health.fhir.searching import any_reach, bounded
 from health.fhir.text import instant
 from health.reaching import Reach
 from services.kit.database import Row
@@ -35,10 +35,8 @@ async def history(fhir: Fhir, principal: Principal, kind: str | None, id: str | 
         Refusal: 404 for what is not there, or not the caller's to see.
     """
     path = "/".join(part for part in (kind, id, "_history") if part is not None)
-    own = f"{fhir.base}{path}" + (f"?{urlencode(pairs)}" if pairs else "")
-    after = None
-    if [name for name, _ in pairs] == [PARAMETER]:
-        pairs, after = fhir.pages.opened(path, pairs[0][1])
+    own = urlencode(pairs)
+    pairs, after = fhir.pages.asked(path, pairs)
     since, at, count = _asked(pairs)
     reach = await _reach(fhir, principal, kind, id)
     before = (extract.moment(after[0]), after[1], after[2]) if after is not None else None
@@ -47,13 +45,13 @@ async def history(fhir: Fhir, principal: Principal, kind: str | None, id: str | 
         rows = await repository.versions(db, reach, asked, limit=count + 1)
     page = rows[:count]
     await access.leave(fhir.kit, principal, _ACTION, page, resource=path)
-    links = [{"relation": "self", "url": own}]
+    following = None
     if len(rows) > count:
         last = page[-1]
         place = (extract.microseconds(last["ts"]), last["pk"], last["version"])
-        token = fhir.pages.token(path, pairs, place)
-        links.append({"relation": "next", "url": f"{fhir.base}{path}?{PARAMETER}={token}"})
-    return Reply(_bundle(fhir.base, links, page))
+        following = fhir.pages.token(path, pairs, place)
+    around = links(fhir.base, path, own, following=following)
+    return Reply(bundle_of("history", [_entry(fhir.base, row) for row in page], link=around))
 
 
 def _asked(pairs: Pairs) -> tuple[datetime | None, tuple[datetime, datetime] | None, int]:
@@ -77,7 +75,7 @@ def _asked(pairs: Pairs) -> tuple[datetime | None, tuple[datetime, datetime] | N
 
 async def _reach(fhir: Fhir, principal: Principal, kind: str | None, id: str | None) -> Reach:
     if kind is None:
-        return _everywhere(fhir, principal)
+        return any_reach(fhir, principal, sorted(definitions().resources))
     check_type(kind)
     if id is None:
         return access.reach(fhir.kit.policy, principal, kind, "s")
@@ -90,25 +88,6 @@ async def _reach(fhir: Fhir, principal: Principal, kind: str | None, id: str | N
         await access.leave_refused(fhir.kit, principal, _ACTION, kind, id)
         raise refused(404, "not-found", f"there is no {kind}/{id} here for this caller")
     return reach
-
-
-def _everywhere(fhir: Fhir, principal: Principal) -> Reach:
-    """What a reach to one type says of all the others is in what it is granted for."""
-    denied: Refusal | None = None
-    for kind in sorted(definitions().resources):
-        try:
-            return access.reach(fhir.kit.policy, principal, kind, "s")
-        except Refusal as refusal:
-            denied = refusal
-    assert denied is not None
-    raise denied
-
-
-def _bundle(base: str, links: Sequence[dict[str, str]], page: Sequence[Row]) -> bytes:
-    bundle: dict[str, object] = {"resourceType": "Bundle", "type": "history", "link": links}
-    entries = [_entry(base, row) for row in page]
-    # An empty array is not allowed in FHIR JSON.
-    return orjson.dumps({**bundle, "entry": entries} if entries else bundle)
 
 
 def _entry(base: str, row: Row) -> dict[str, Any]:

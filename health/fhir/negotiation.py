@@ -10,7 +10,7 @@ JSON = ("application/fhir+json", "application/json", "text/json")
 JSON_PATCH = "application/json-patch+json"
 PATCHES = (JSON[0], JSON_PATCH)
 NDJSON = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
-_FORMATS = frozenset({"json", *JSON})
+_SHORT = {"json": JSON[0], "ndjson": NDJSON[0], "csv": "text/csv"}
 _RANGES = frozenset({"*/*", "application/*"})
 
 
@@ -20,8 +20,9 @@ def check_accept(request: Request, offered: Sequence[str] = JSON) -> None:
     if format_ is not None:
         # A plus sign that was not percent-encoded arrives as a space.
         wanted = format_.partition(";")[0].strip().replace(" ", "+")
-        if wanted not in _FORMATS:
-            raise refused(406, "not-supported", f"_format {format_!r} is not offered; json is", "_format")
+        if _SHORT.get(wanted, wanted) not in offered:
+            words = f"_format {format_!r} is not offered; {offered[0]} is"
+            raise refused(406, "not-supported", words, "_format")
         return
     ranges = request.headers.get("accept") or "*/*"
     if not any(_acceptable(*_media(part), offered) for part in ranges.split(",")):

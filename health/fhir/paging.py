@@ -19,6 +19,19 @@ _NONCE_BYTES = 12
 Pairs = Sequence[tuple[str, str]]
 
 
+def links(base: str, path: str, query: str = "", *, following: str | None = None) -> list[dict[str, str]]:
+    """Where a page stands, and the one after it.
+
+    Args:
+        base: the server's base URL with a slash at its end.
+        following: token of the page after it, if there is one.
+    """
+    found = [{"relation": "self", "url": f"{base}{path}{'?' if query else ''}{query}"}]
+    if following is not None:
+        found.append({"relation": "next", "url": f"{base}{path}?{PARAMETER}={following}"})
+    return found
+
+
 class Pages:
     """Seals and opens page tokens.
 
@@ -28,6 +41,16 @@ class Pages:
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+
+    def asked(self, kind: str, pairs: Pairs) -> tuple[Pairs, Any]:
+        """What is searched for, and the place of the last one seen; None on a first page.
+
+        Raises:
+            Refusal: 400 when this server gave out no such token for this type.
+        """
+        if [name for name, _ in pairs] != [PARAMETER]:
+            return pairs, None
+        return self.opened(kind, pairs[0][1])
 
     def token(self, kind: str, pairs: Pairs, after: Any) -> str:
         """

@@ -94,7 +94,6 @@ async def run(job: "RunningJob") -> dict[str, Any]:
     async with job.kit.db.read() as db:
         custom.use(await found_in(db))
         total = await parameters.count_to_reindex(db, types, pks)
-    async with job.kit.db.read() as db:
         after = await parameters.reindexed_to(db, job.id)
     done = 0
     while True:

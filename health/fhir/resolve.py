@@ -301,6 +301,7 @@ async def _settle_locals(db: Connection, plan: Plan, sender: Sender, coming: Map
         for entry in puts:
             if entry.local in found:
                 if entry.condition is not None:
+                    sender.check_owns(found[entry.local][0], entry.path)
                     words = f"{entry.local} is there already, and {entry.condition} does not mean it"
                     raise Refusal(409, [Issue("conflict", words, f"{entry.resource_path}.id")])
                 plan.take(entry, found[entry.local][0], updated=True)
@@ -339,6 +340,9 @@ async def _lock(db: Connection, plan: Plan, sender: Sender) -> None:
     """Takes hold of what will be changed and what is referred to; only now is its version sure."""
     changing = {plan.stored[index].pk for index in plan.updated}
     _raise(_changed_twice(plan), 409)
+    for entry in plan.prepared.entries:
+        if entry.index in plan.updated:
+            sender.check_owns(plan.stored[entry.index], entry.path)
     if changing:
         plan.locked = await repository.locked(db, changing)
         await _check_scopes(db, plan, sender)
@@ -353,7 +357,6 @@ async def _lock(db: Connection, plan: Plan, sender: Sender) -> None:
         stored = plan.stored.get(entry.index)
         version = None
         if entry.index in plan.updated and stored is not None:
-            sender.check_owns(stored, entry.path)
             if stored.pk not in plan.locked:
                 raise MovedError(entry)
             version = plan.locked[stored.pk]["version"]

@@ -1,7 +1,7 @@
 """Search as an interaction: who may search, a page of what is found, and the Bundle around it
 (FHIR R4 search.html, http.html#search)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
@@ -12,12 +12,13 @@ import orjson
 from health import repository
 from health.criteria import Criteria, References
 from health.fhir import access, search
+from health.fhir.bundle import bundle_of
 from health.fhir.definitions import definitions
 from health.fhir.interactions import Fhir, Reply, check_type
 from health.fhir.outcome import Issue, Refusal, outcome, refused
-from health.fhir.paging import PARAMETER, Pairs
+from health.fhir.paging import Pairs, links
 from health.fhir.search import Handling, Include, Search, subset
-from health.fhir.search.coded import settled
+from health.fhir.search.coded import settled_first
 from health.keys import reference_key
 from health.reaching import Reach
 from services.kit.database import Connection, Row
@@ -51,11 +52,9 @@ async def find(
         patient: id of the Patient in whose compartment is searched.
     """
     path = f"Patient/{patient}/{kind or '*'}" if patient is not None else kind or ""
-    after: Sequence[str | None] | None = None
-    opened = [name for name, _ in pairs] == [PARAMETER]
-    own = urlencode(pairs) if opened else None
-    if opened:
-        pairs, after = fhir.pages.opened(path, pairs[0][1])
+    given = pairs
+    pairs, after = fhir.pages.asked(path, given)
+    opened = after is not None
     types, asked_of, reach = _types(fhir, principal, kind, pairs, patient)
     asked = search.parsed(types, asked_of, base=fhir.base, handling=handling)
     if asked.private and not posted and not opened:
@@ -63,23 +62,18 @@ async def find(
         raise refused(400, "security", words, "identifier")
     if patient is not None:
         asked.criteria = _within(asked.criteria, patient)
-    named = [f"Patient/{patient}"] if patient is not None else _patients(kind, pairs)
+    names = ("patient", "patient:Patient", *(["_id"] if kind == "Patient" else []))
+    named = patients_in([patient] if patient is not None else [v for name, v in pairs if name in names])
     reach = await access.with_consents(fhir.kit, principal, reach, "fhir.search", named)
     found = await _found(fhir, reach, asked, after)
     action = "fhir.count" if found.counted else "fhir.search"
     told = access.asked(path or "*", [pair for pair in asked.understood if not search.holds_number(pair[1])])
     await access.leave(fhir.kit, principal, action, [*found.page, *found.along], resource=told)
-    if not opened:
-        own = urlencode([pair for pair in _understood(pairs, asked) if not search.holds_number(pair[1])])
-    links = [{"relation": "self", "url": f"{fhir.base}{path}{'?' if own else ''}{own}"}]
-    if found.more:
-        token = fhir.pages.token(path, _understood(pairs, asked), found.page[-1]["place"])
-        links.append({"relation": "next", "url": f"{fhir.base}{path}?{PARAMETER}={token}"})
-    return Reply(_searchset(fhir.base, asked, found, links))
-
-
-def _understood(pairs: Pairs, asked: Search) -> list[tuple[str, str]]:
-    return [pair for pair in pairs if pair in asked.understood or pair[0] == _TYPES]
+    understood = [pair for pair in pairs if pair in asked.understood or pair[0] == _TYPES]
+    own = given if opened else [pair for pair in understood if not search.holds_number(pair[1])]
+    following = fhir.pages.token(path, understood, found.page[-1]["place"]) if found.more else None
+    around = links(fhir.base, path, urlencode(own), following=following)
+    return Reply(_searchset(fhir.base, asked, found, around))
 
 
 # Where and for whom
@@ -111,12 +105,13 @@ def _types(
                 403, "forbidden", "the token is for these types in different ways: search each alone"
             )
         return types, rest, reaches.pop()
-    reach = _any_reach(fhir, principal, sorted(known))
+    reach = any_reach(fhir, principal, sorted(known))
     return tuple(one for one in sorted(known) if reach.granted.names(one)), rest, reach
 
 
-def _any_reach(fhir: Fhir, principal: Principal, types: Sequence[str]) -> Reach:
-    """What the caller may see of the first type that it may see anything of."""
+def any_reach(fhir: Fhir, principal: Principal, types: Iterable[str]) -> Reach:
+    """What the caller may see of the first type that it may see anything of; what it is granted for says of
+    all the others."""
     last: Refusal | None = None
     for kind in types:
         try:
@@ -137,11 +132,9 @@ def _within(criteria: Criteria, patient: str) -> Criteria:
     return replace(criteria, clauses=(References(hashes), *criteria.clauses))
 
 
-def _patients(kind: str | None, pairs: Pairs) -> list[str]:
-    """The Patients a search names, as `Patient/id`."""
-    names = ("patient", "patient:Patient", *(["_id"] if kind == "Patient" else []))
-    said = [one for name, value in pairs if name in names for one in value.split(",")]
-    return [f"Patient/{one.rpartition('/')[2]}" for one in said]
+def patients_in(values: Iterable[str]) -> list[str]:
+    """The Patients that values of a search name, as `Patient/id`."""
+    return [f"Patient/{one.rpartition('/')[2]}" for value in values for one in value.split(",")]
 
 
 # What is found
@@ -183,8 +176,8 @@ async def bounded(fhir: Fhir) -> AsyncIterator[Connection]:
 
 async def _found(fhir: Fhir, reach: Reach, asked: Search, after: Sequence[str | None] | None) -> _Found:
     found = _Found(counted=asked.count == 0 or asked.summary == "count")
+    criteria = await settled_first(fhir.kit.db, reach, asked.criteria)
     async with bounded(fhir) as db:
-        criteria = await settled(db, reach, asked.criteria)
         if found.counted or asked.total != "none":
             found.total = await repository.count(db, reach, criteria)
         if not found.counted:
@@ -223,12 +216,8 @@ async def _along(db: Connection, reach: Reach, include: Include, pks: Sequence[i
 # The Bundle
 
 
-def _searchset(base: str, asked: Search, found: _Found, links: Sequence[dict[str, str]]) -> bytes:
+def _searchset(base: str, asked: Search, found: _Found, around: Sequence[dict[str, str]]) -> bytes:
     """The Bundle around the bodies, which go in as they are kept."""
-    bundle: dict[str, object] = {"resourceType": "Bundle", "type": "searchset"}
-    if found.total is not None:
-        bundle["total"] = found.total
-    bundle["link"] = links
     entries = [_entry(base, row, asked, "match") for row in found.page]
     entries += [_entry(base, row, asked, "include") for row in found.along]
     issues = list(asked.ignored)
@@ -237,8 +226,8 @@ def _searchset(base: str, asked: Search, found: _Found, links: Sequence[dict[str
         issues.append(Issue("incomplete", words, "_include", severity="warning"))
     if issues:
         entries.append({"resource": orjson.Fragment(outcome(issues)), "search": {"mode": "outcome"}})
-    # An empty array is not allowed in FHIR JSON.
-    return orjson.dumps({**bundle, "entry": entries} if entries else bundle)
+    total = {} if found.total is None else {"total": found.total}
+    return bundle_of("searchset", entries, **total, link=around)
 
 
 def _entry(base: str, row: Row, asked: Search, mode: str) -> dict[str, object]:

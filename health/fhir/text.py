@@ -83,7 +83,7 @@ def parsed(text: str) -> Any:
         raise refused(400, "structure", f"the member {error.args[0]!r} stands twice in one object") from error
     except RecursionError as error:
         raise _too_deep() from error
-    _check_depth(tree, 1)
+    check_depth(tree)
     return tree
 
 
@@ -168,12 +168,13 @@ def _literal(value: Any) -> Any:
     raise TypeError(f"cannot be written as JSON: {type(value).__name__}")
 
 
-def _check_depth(node: Any, level: int) -> None:
+def check_depth(node: Any, level: int = 1) -> None:
+    """Raises Refusal 400 for a tree that is nested too deep."""
     if level > DEPTH_MAX:
         raise _too_deep()
     for value in node.values() if type(node) is dict else node if type(node) is list else ():
         if type(value) is dict or type(value) is list:
-            _check_depth(value, level + 1)
+            check_depth(value, level + 1)
 
 
 def _too_deep() -> Refusal:

@@ -109,7 +109,7 @@ def holds(clause: Clause, args: Args, pk: str, reach: Reach) -> str:
             f, along = _step(args), args(list(keys))
             meant = seen(to, args, f"{f}.target", reach)
             return _exists(f"ref {f} where {f}.pk = {pk} and {f}.key = any({along}) and {meant}")
-        case Pointed(keys, by):
+        case Pointed(keys, by, _):
             f, along = _step(args), args(list(keys))
             meant = seen(by, args, f"{f}.pk", reach)
             return _exists(f"ref {f} where {f}.target = {pk} and {f}.key = any({along}) and {meant}")

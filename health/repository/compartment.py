@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from health.reaching import Reach
+from health.reaching import NOBODY, Reach
 from health.repository.reach import Args, reached, readable, shown
 from health.repository.store import about
 from services.kit.database import Connection, Row
@@ -87,7 +87,7 @@ def columns(reach: Reach, args: Args) -> str:
 def _part(reach: Reach, args: Args, of: Compartment) -> str:
     subjects = args(list(of.subjects))
     if of.references is None:
-        belongs = f"m.pt = any({subjects})"
+        belongs = f"m.pt <> {NOBODY} and m.pt = any({subjects})"
     else:
         referring = f"select f.pk from ref f where f.hash = any({args(list(of.references))})"
         belongs = f"m.pk = any(array(select unnest({subjects}::bigint[]) union {referring}))"

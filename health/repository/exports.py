@@ -84,7 +84,7 @@ def _wanted(wanted: Wanted, args: Args) -> str:
     found = [f"m.type = {args(wanted.type)}"]
     if wanted.patients is not None:
         found.append(f"m.pt = any({args(list(wanted.patients))})")
-    elif not wanted.anybody:
+    if wanted.patients is not None or not wanted.anybody:
         found.append(f"m.pt <> {NOBODY}")
     if wanted.since is not None:
         found.append(f"m.ts > {args(wanted.since)}")

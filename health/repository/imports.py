@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
 from health.reaching import Reach
-from health.repository.store import located
+from health.repository.store import located, split
 from services.kit.database import Connection, Row
 
 _AT_ONCE = 5000
@@ -74,10 +74,15 @@ async def repeated(db: Connection, bulk: UUID) -> list[Row]:
 
 
 async def of_others(db: Connection, bulk: UUID, *, client: str, organisation: str | None) -> list[Row]:
-    """Lines that would change what another organisation keeps: line, local, and whose it is (sector_id)."""
+    """Lines that would change what another organisation keeps or deleted: line, local, whose (sector_id)."""
     return await db.fetch(
         """select l.line, l.local, p.sector_id
-           from bulk_line l join resource r on r.type = l.type and r.id = substr(l.local, length(l.type) + 2)
+           from bulk_line l cross join lateral (
+               select pt, client, organisation from resource r
+               where r.type = l.type and r.id = substr(l.local, length(l.type) + 2)
+               union all
+               select pt, client, organisation from deleted d
+               where d.type = l.type and d.id = substr(l.local, length(l.type) + 2)) r
            left join patient_person p on p.pt = r.pt
            where l.bulk = $1 and r.client <> $2 and r.organisation is distinct from $3""",
         bulk,
@@ -117,20 +122,34 @@ async def referring(db: Connection, bulk: UUID, locals: Sequence[str], *, limit:
     )
 
 
-async def following(db: Connection, bulk: UUID, *, limit: int) -> list[Row]:
-    """The next lines to be kept: rank, line, local, entry, pk, and the version that is stored or deleted."""
+async def mark(db: Connection, bulk: UUID) -> tuple[int, int]:
+    """Rank and line up to which everything is kept."""
+    row = await db.fetchrow("select rank, line from bulk where id = $1", bulk)
+    assert row is not None
+    return row["rank"], row["line"]
+
+
+async def following(db: Connection, bulk: UUID, after: tuple[int, int], *, limit: int) -> list[Row]:
+    """The next lines to be kept: rank, line, type, local, entry, pk."""
     return await db.fetch(
-        """select l.rank, l.line, l.local, l.entry, l.pk, coalesce(r.version, d.version) as version
-           from (select l.* from bulk_line l join bulk b on b.id = l.bulk
-                 where l.bulk = $1 and (l.rank, l.line) > (b.rank, b.line)
-                 order by l.rank, l.line limit $2) l
-           cross join lateral (select substr(l.local, length(l.type) + 2) as id) said
-           left join resource r on r.type = l.type and r.id = said.id
-           left join deleted d on d.type = l.type and d.id = said.id
-           order by l.rank, l.line""",
+        """select rank, line, type, local, entry, pk from bulk_line
+           where bulk = $1 and (rank, line) > ($2, $3) order by rank, line limit $4""",
         bulk,
+        *after,
         limit,
     )
+
+
+async def versions(db: Connection, locals: Iterable[str]) -> dict[str, int]:
+    """The versions at which resources stand or were deleted, by `Type/id`."""
+    rows = await db.fetch(
+        """select asked.type || '/' || asked.id as local, coalesce(r.version, d.version) as version
+           from unnest($1::text[], $2::text[]) as asked (type, id)
+           left join resource r on r.type = asked.type and r.id = asked.id
+           left join deleted d on d.type = asked.type and d.id = asked.id""",
+        *split(locals),
+    )
+    return {row["local"]: row["version"] for row in rows if row["version"] is not None}
 
 
 async def pks(db: Connection, bulk: UUID, locals: Iterable[str]) -> dict[str, int]:
@@ -141,9 +160,9 @@ async def pks(db: Connection, bulk: UUID, locals: Iterable[str]) -> dict[str, in
     return {row["local"]: row["pk"] for row in rows}
 
 
-async def kept(db: Connection, bulk: UUID, *, rank: int, line: int) -> None:
+async def kept(db: Connection, bulk: UUID, end: tuple[int, int]) -> None:
     """Everything up to this line is in the store with this commit."""
-    await db.execute("update bulk set rank = $2, line = $3 where id = $1", bulk, rank, line)
+    await db.execute("update bulk set rank = $2, line = $3 where id = $1", bulk, *end)
 
 
 async def problems(db: Connection, bulk: UUID, *, after: int, limit: int) -> list[Row]:

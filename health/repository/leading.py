@@ -48,6 +48,16 @@ class Lead:
     def few(self) -> bool:
         return self.rows < MANY
 
+    @property
+    def roughly(self) -> bool:
+        """Whether the clause is to be asked of its rows too: they are all it may hold for, and some more."""
+        return (
+            isinstance(self.clause, Pointed)
+            and self.clause.patient
+            and self.inner is not None
+            and ordered(self.inner.clause)
+        )
+
 
 async def leading(db: Connection, reach: Reach, criteria: Criteria, *, counted: bool = True) -> Lead | None:
     """What leads the search; None where nothing can but the types themselves.
@@ -147,10 +157,18 @@ def _selects(
             yield f"""select f.pk from ({_meant(to, inner, args, reach)}) x cross join lateral (
                 select f.pk from ref f
                 where f.target = x.pk and f.key = any({args(list(keys))}) offset 0) f"""
-        case Pointed(keys, by):
+        case Pointed(_, _, True) if inner is not None and isinstance(inner.clause, Tokens | References):
+            yield _patients(inner.clause, args)
+        case Pointed(keys, by, _):
             yield f"""select f.target as pk from ({_meant(by, inner, args, reach)}) x cross join lateral (
                 select f.target from ref f
                 where f.pk = x.pk and f.key = any({args(list(keys))}) and f.target is not null offset 0) f"""
+
+
+def _patients(clause: Tokens | References, args: Args) -> str:
+    """In whose compartments the resources are for which the clause holds."""
+    table = "tok" if isinstance(clause, Tokens) else "ref"
+    return f"select c.pt as pk from {table} c where c.hash = any({args(list(clause.hashes))})"
 
 
 def _resources(criteria: Criteria, args: Args) -> str:
@@ -166,5 +184,6 @@ def _meant(criteria: Criteria, lead: Lead | None, args: Args, reach: Reach) -> s
 
 def without(criteria: Criteria, lead: Lead | None) -> Criteria:
     """What is still to be asked of the rows that lead."""
-    rest = tuple(c for c in criteria.clauses if lead is None or c is not lead.clause)
-    return Criteria(criteria.types, rest)
+    if lead is None or lead.roughly:
+        return criteria
+    return Criteria(criteria.types, tuple(c for c in criteria.clauses if c is not lead.clause))

@@ -121,7 +121,9 @@ def keeps(reach: Reach, args: Args, r: str) -> str:
 
 
 def _own(sector_ids: Sequence[str], args: Args, r: str) -> str:
-    return f"{r}.pt in (select pt from patient_person where sector_id = any({args(list(sector_ids))}))"
+    # That somebody's are meant is said too, or the index of patients' records is not taken.
+    persons = f"select pt from patient_person where sector_id = any({args(list(sector_ids))})"
+    return f"({r}.pt <> {NOBODY} and {r}.pt in ({persons}))"
 
 
 def _ties(reach: Reach, args: Args, r: str) -> Iterable[tuple[str, str]]:
@@ -258,10 +260,11 @@ async def untied(db: Connection, reach: Reach, locals: Iterable[str]) -> list[st
 
 
 async def whose(db: Connection, type: str, id: str) -> Row | None:
-    """Whose a resource is, for the leaf of a refused access: sector_id, special."""
+    """Whose a resource is or was, for the leaf of a refused access: sector_id, special."""
     return await db.fetchrow(
-        """select p.sector_id, r.special from resource r join patient_person p using (pt)
-           where r.type = $1 and r.id = $2""",
+        """select p.sector_id, r.special from (
+               select type, id, pt, special from resource union all select type, id, pt, special from deleted
+           ) r join patient_person p using (pt) where r.type = $1 and r.id = $2""",
         type,
         id,
     )

@@ -23,13 +23,20 @@ async def resolved(db: Connection, reach: Reach, locals: Iterable[str]) -> list[
 
 
 async def referring(
-    db: Connection, reach: Reach, criteria: Criteria, hashes: Sequence[tuple[int, int]], *, limit: int
+    db: Connection,
+    reach: Reach,
+    criteria: Criteria,
+    hashes: Sequence[tuple[int, int]],
+    *,
+    limit: int,
+    most: int,
 ) -> list[Row]:
     """For each of several resources the first few that refer to it and are searched for: `nth` says which,
     and the rest is as of `resolved`.
 
     Args:
         hashes: number of each resource, and a reference key that leads to it.
+        limit, most: rows of one key, and of all together.
     """
     args = Args([nth for nth, _ in hashes], [hash for _, hash in hashes])
     return await db.fetch(
@@ -39,6 +46,6 @@ async def referring(
                 where f.hash = asked.hash and m.type = any({args(list(criteria.types))})
                     and {reached(reach, args, "m")} and {clauses.all_hold(criteria, args, "m.pk", reach)}
                 order by f.pk limit {args(limit)}) as found
-            order by asked.nth, found.pk""",
+            order by asked.nth, found.pk limit {args(most)}""",
         *args.values,
     )

@@ -192,6 +192,9 @@ def split(locals: Iterable[str]) -> tuple[list[str], list[str]]:
 
 # Keeping
 
+COPIED_FROM = 50
+"""From so many versions on COPY costs less than one statement for all tables."""
+
 
 async def next_pks(db: Connection, number: int) -> list[int]:
     rows = await db.fetch("select nextval('resource_pk') as pk from generate_series(1, $1)", number)
@@ -207,15 +210,28 @@ async def keep(db: Connection, versions: Sequence[Version]) -> list[bytes]:
     created = [v for v in versions if v.version == 1 or v.again]
     if again := [v.pk for v in versions if v.again]:
         await db.execute("delete from deleted where pk = any($1)", again)
-    args = Args()
-    statements = [
-        *_added(args, created, list(zip(versions, links, strict=True))),
-        *indexed.insertions(args, ((v.pk, v.pt, v.index) for v in versions)),
-    ]
-    # One statement, because a visit's dozen rows cost less than the round trips of a COPY each.
-    parts = [f"added_{n} as ({sql})" for n, sql in enumerate(statements)]
-    await db.execute(f"with {', '.join(parts)} select", *args.values)
+    said = [(v.pk, v.pt, v.index) for v in versions]
+    if len(versions) >= COPIED_FROM:
+        await _copied(db, created, zip(versions, links, strict=True))
+        await indexed.copy(db, said)
+    else:
+        args = Args()
+        statements = [
+            *_added(args, created, zip(versions, links, strict=True)),
+            *indexed.insertions(args, said),
+        ]
+        await db.execute(indexed.together(statements), *args.values)
     return links
+
+
+async def _copied(
+    db: Connection, created: Sequence[Version], linked: Iterable[tuple[Version, bytes]]
+) -> None:
+    for table, kinds, rows in (
+        ("resource", _RESOURCE, map(_row, created)),
+        ("history", _HISTORY, (_link_row(v, link) for v, link in linked)),
+    ):
+        await db.copy_records_to_table(table, records=rows, columns=[kind.split()[0] for kind in kinds])
 
 
 _RESOURCE = (
@@ -229,12 +245,20 @@ _HISTORY = (
 )
 
 
-def _added(args: Args, created: Sequence[Version], linked: Sequence[tuple[Version, bytes]]) -> Iterator[str]:
+def _added(args: Args, created: Sequence[Version], linked: Iterable[tuple[Version, bytes]]) -> Iterator[str]:
     if created:
-        rows = [(v.pk, v.type, v.id, v.version, v.ts, *_said(v)) for v in created]
-        yield indexed.insertion(args, "resource", _RESOURCE, list(zip(*rows, strict=True)))
-    said = [(v.pk, v.version, v.ts, v.method, v.organisation, v.client, link) for v, link in linked]
-    yield indexed.insertion(args, "history", _HISTORY, list(zip(*said, strict=True)))
+        yield indexed.insertion(args, "resource", _RESOURCE, zip(*map(_row, created), strict=True))
+    yield indexed.insertion(
+        args, "history", _HISTORY, zip(*(_link_row(v, link) for v, link in linked), strict=True)
+    )
+
+
+def _row(v: Version) -> tuple[Any, ...]:
+    return v.pk, v.type, v.id, v.version, v.ts, *_said(v)
+
+
+def _link_row(v: Version, link: bytes) -> tuple[Any, ...]:
+    return v.pk, v.version, v.ts, v.method, v.organisation, v.client, link
 
 
 def _said(v: Version) -> tuple[int, int, str | None, str, str, bool, str | None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from health.reaching import Reach
+from health.reaching import NOBODY, Reach
 from health.repository.reach import Args, readable, shown
 from health.repository.store import SAME, about
 from services.kit.database import Connection, Row
@@ -32,7 +32,7 @@ async def latest(
     args = Args()
     body, said = shown(reach, args, "m"), about(reach, args, "m")
     seen = f"{readable(reach, args)} and m.type = any({args(list(types))})"
-    seen += f" and m.pt = any({SAME.format(pt=args(patient))})"
+    seen += f" and m.pt <> {NOBODY} and m.pt = any({SAME.format(pt=args(patient))})"
     seen += f" and coalesce(m.body::json ->> 'status', '') <> all({args(list(left_out))})"
     once = f"case when m.type = any({args(list(repeating))}) then coalesce({_CODE}, '') else m.id end"
     return await db.fetch(

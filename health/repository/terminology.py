@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from asyncpg import InvalidRegularExpressionError
+
 from health import keys
 from health.reaching import Reach
-from health.repository.reach import Args, readable
+from health.repository.reach import Args, readable, shown
 from services.kit.database import Connection, Row, Transaction
 
 _SYSTEM = "pk, url, version, title, language, content, properties"
@@ -76,7 +78,7 @@ async def stored(db: Connection, reach: Reach, kind: str, url: str, version: str
     named = f"m.key = {args(keys.param_key(kind, _NAMED[kind]))} and m.value = {args(url)}"
     wanted = args(version)
     return await db.fetchrow(
-        f"""select r.pk, r.version, r.body
+        f"""select r.pk, r.version, {shown(reach, args, "r")} as body
             from (select m.pk {readable(reach, args, "uri")} and {named}) seen join resource r using (pk)
             where {wanted}::text is null or r.body::json ->> 'version' = {wanted}
             order by r.pk desc limit 1""",
@@ -278,9 +280,25 @@ def _compared(said: str, filter: Filter, args: Args) -> str:
         case "not-in":
             return f"{said} <> all({args(_several(filter))})"
         case "regex":
-            return f"{said} ~ {args(f'^(?:{filter.value})$')}"
+            return f"{said} ~ {args(_whole(filter.value))}"
         case _:
             return f"({said} is not null) = ({args(filter.value)}::text = 'true')"
+
+
+def _whole(regex: str) -> str:
+    return f"^(?:{regex})$"
+
+
+async def is_regex(db: Connection, value: str) -> bool:
+    """Whether a filter may be by this regular expression."""
+    raw: Any = db.connection if isinstance(db, Transaction) else db
+    try:
+        # A part of its own: whatever else is asked in this transaction goes on.
+        async with raw.transaction():
+            await raw.fetchval("select '' ~ $1", _whole(value))
+    except InvalidRegularExpressionError:
+        return False
+    return True
 
 
 def _several(filter: Filter) -> list[str]:

@@ -1,7 +1,6 @@
 """What a value set says it consists of (FHIR R4, valueset.html#compositions), made ready to be asked."""
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import orjson
 from health.reaching import Reach
 from health.repository import terminology as kept
 from health.repository.terminology import Composed, Filter, Part
-from health.terminology.concepts import flattened, property_types
+from health.terminology.concepts import TooDeep, flattened, property_types
 from services.kit.database import Connection, Row
 
 DEPTH_MAX = 20
@@ -141,13 +140,16 @@ class Terminology:
         body = orjson.loads(resource["body"])
         if not body.get("concept"):
             return None
-        rows = await asyncio.to_thread(flattened, body)
+        try:
+            rows = await asyncio.to_thread(flattened, body)
+        except TooDeep as error:
+            raise TooCostly(f"{body.get('url', 'the code system')}: {error}") from error
         about = {
             "url": body.get("url", ""),
             "version": body.get("version", ""),
             "title": body.get("title") or body.get("name") or body.get("url", ""),
             "language": body.get("language") or "en",
-            "content": body["content"],
+            "content": body.get("content", ""),
             "properties": property_types(body),
         }
         await kept.keep_stored(self.db, pk, number, about, rows)
@@ -195,7 +197,9 @@ class Terminology:
         if self._parts > PARTS_MAX:
             raise TooCostly(f"the value set {of.url} has more than {PARTS_MAX} parts")
         within = [
-            await self.composed(await self._included(of, url), above) for url in said.get("valueSet", ())
+            await self.composed(await self._included(of, url), above)
+            for url in said.get("valueSet", ())
+            if url is not None
         ]
         url = said.get("system")
         if url is None:
@@ -203,6 +207,10 @@ class Terminology:
                 raise NotUnderstood("an include names a code system or value sets")
             return Part("", "", None, within=tuple(within))
         system = await self.system(url, said.get("version"))
+        filters = tuple(_filter(one, system) for one in said.get("filter", ()) if system is not None)
+        for one in filters:
+            if one.op == "regex" and not await kept.is_regex(self.db, one.value):
+                raise NotUnderstood(f"the regex {one.value!r} is no regular expression that is known here")
         listed = _listed(said["concept"]) if "concept" in said else None
         if system is None and listed is None:
             version = said.get("version") or self.versions.get(url)
@@ -217,7 +225,7 @@ class Terminology:
             system=system.pk if system is not None else None,
             whole=system is not None and system.content == "complete",
             listed=listed,
-            filters=tuple(_filter(one, system) for one in said.get("filter", ()) if system is not None),
+            filters=filters,
             within=tuple(within),
         )
 
@@ -246,7 +254,7 @@ def _implicit(system: System, url: str, below: str) -> ValueSet:
 
 def _listed(concepts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     said = ("code", "display", "designation")
-    return [{name: one[name] for name in said if name in one} for one in concepts]
+    return [{name: one[name] for name in said if name in one} for one in concepts if "code" in one]
 
 
 def _expanded(value_set: ValueSet) -> Composed:
@@ -276,15 +284,6 @@ def _filter(said: Mapping[str, Any], system: System) -> Filter:
         raise NotUnderstood(f"{system.url} has no property {property!r} to filter by")
     if op not in taken:
         raise NotUnderstood(f"{property} is not filtered by {op!r} here; {', '.join(sorted(taken))} are")
-    if op == "regex":
-        _check_regex(value)
-    return Filter(property, op, value)
-
-
-def _check_regex(value: str) -> None:
-    if len(value) > REGEX_MAX:
+    if op == "regex" and len(value) > REGEX_MAX:
         raise NotUnderstood(f"a regex has at most {REGEX_MAX} characters here")
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise NotUnderstood(f"{value!r} is no regular expression: {error}") from error
+    return Filter(property, op, value)

@@ -9,6 +9,12 @@ _ABOVE = frozenset({"parent", "subsumedBy"})
 _BELOW = "child"
 _ABSTRACT = frozenset({"abstract", "notSelectable"})
 _GONE = frozenset({"retired", "inactive"})
+ABOVE_MAX = 5_000_000
+"""Codes that stand above those of one code system, counted for each; a chain has half its length's square."""
+
+
+class TooDeep(ValueError):
+    """A code system whose codes have too much above them."""
 
 
 class ConceptRow(NamedTuple):
@@ -44,28 +50,41 @@ def ancestors(code: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def flattened(code_system: Mapping[str, Any]) -> list[ConceptRow]:
-    """The concepts of a CodeSystem resource; a code that stands twice counts once, as it stands first."""
+    """The concepts of a CodeSystem resource; a code that stands twice counts once, as it stands first.
+
+    Raises:
+        TooDeep: there is more above them than `ABOVE_MAX`.
+    """
     concepts: dict[str, Mapping[str, Any]] = {}
     parents: dict[str, list[str]] = defaultdict(list)
     for concept, above in _walked(code_system.get("concept", ()), None):
         code = concept["code"]
         concepts.setdefault(code, concept)
         parents[code] += [above] if above is not None else []
-        for one in concept.get("property", ()):
-            if one["code"] in _ABOVE:
-                parents[code].append(str(_value(one)))
-            elif one["code"] == _BELOW:
-                parents[str(_value(one))].append(code)
+        for name, value in _valued(concept):
+            if name in _ABOVE:
+                parents[code].append(str(value))
+            elif name == _BELOW:
+                parents[str(value)].append(code)
     known = {code: [p for p in dict.fromkeys(of) if p in concepts] for code, of in parents.items()}
-    return [_row(n, concept, known) for n, concept in enumerate(concepts.values())]
+    rows: list[ConceptRow] = []
+    above_all = 0
+    for concept in concepts.values():
+        rows.append(_row(len(rows), concept, known))
+        above_all += len(rows[-1].ancestors)
+        if above_all > ABOVE_MAX:
+            raise TooDeep(f"more than {ABOVE_MAX:,} codes stand above others")
+    return rows
 
 
 def _walked(
     concepts: Iterable[Mapping[str, Any]], above: str | None
 ) -> Iterator[tuple[Mapping[str, Any], str | None]]:
     for concept in concepts:
-        yield concept, above
-        yield from _walked(concept.get("concept", ()), concept["code"])
+        code = concept.get("code")  # an extension may stand instead, as of every primitive
+        if code is not None:
+            yield concept, above
+        yield from _walked(concept.get("concept", ()), code or above)
 
 
 def _row(n: int, concept: Mapping[str, Any], above: Mapping[str, Sequence[str]]) -> ConceptRow:
@@ -73,11 +92,12 @@ def _row(n: int, concept: Mapping[str, Any], above: Mapping[str, Sequence[str]])
     designations = [
         {name: one[name] for name in ("language", "use", "value") if name in one}
         for one in concept.get("designation", ())
+        if "value" in one
     ]
     properties: dict[str, list[Any]] = defaultdict(list)
-    for one in concept.get("property", ()):
-        if one["code"] not in _ABOVE and one["code"] != _BELOW:
-            properties[one["code"]].append(_value(one))
+    for name, value in _valued(concept):
+        if name not in _ABOVE and name != _BELOW:
+            properties[name].append(value)
     return ConceptRow(
         n=n,
         code=code,
@@ -95,10 +115,13 @@ def _texts(properties: Mapping[str, Sequence[Any]], name: str) -> set[str]:
     return {value for value in properties.get(name, ()) if isinstance(value, str)}
 
 
-def _value(property: Mapping[str, Any]) -> Any:
-    return next(value for name, value in property.items() if name.startswith("value"))
+def _valued(concept: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for one in concept.get("property", ()):
+        if "code" in one:
+            yield from ((one["code"], value) for name, value in one.items() if name.startswith("value"))
 
 
 def property_types(code_system: Mapping[str, Any]) -> dict[str, str]:
     """The type of each property that a CodeSystem resource declares."""
-    return {one["code"]: one["type"] for one in code_system.get("property", ())}
+    declared = code_system.get("property", ())
+    return {one["code"]: one["type"] for one in declared if "code" in one and "type" in one}

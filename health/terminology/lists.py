@@ -25,6 +25,8 @@ Hierarchy = Literal["none", "parent", "prefix"]
 REFUSED_SHOWN = 100
 CODE_MAX = 200
 RANGES_MAX = 2_000
+LEVELS_MAX = 100
+"""Codes that one may stand below."""
 COLUMNS: Mapping[str, frozenset[str]] = {
     "code": frozenset({"code", "编码", "代码", "疾病编码", "诊断编码", "诊断代码", "主要编码"}),
     "display": frozenset({"display", "name", "名称", "疾病名称", "诊断名称", "中文名称"}),
@@ -108,18 +110,33 @@ class Read:
         else:
             above = {code: one.parent for code, one in self.lines.items() if hierarchy == "parent"}
         self._parents = {code: [parent] for code, parent in above.items() if parent}
-        while wrong := self._unfounded() or self._circular():
-            for code, words in wrong.items():
-                self.refuse(self.lines.pop(code).line, "parent", words)
-                del self._parents[code]
+        for code, words in self._wrong().items():
+            self.refuse(self.lines.pop(code).line, "parent", words)
+            del self._parents[code]
 
-    def _unfounded(self) -> dict[str, str]:
-        words = "{} is not in the list, or was refused"
-        return {code: words.format(p) for code, [p] in self._parents.items() if p not in self.lines}
-
-    def _circular(self) -> dict[str, str]:
-        words = "what is above {} leads back to it"
-        return {code: words.format(code) for code in self._parents if code in ancestors(code, self._parents)}
+    def _wrong(self) -> dict[str, str]:
+        """The codes above which there is what cannot be: each is gone up from once."""
+        wrong: dict[str, str] = {}
+        levels = {code: 0 for code in self.lines if code not in self._parents}
+        for code in self._parents:
+            path: list[str] = []
+            place: dict[str, int] = {}
+            while code in self._parents and not (code in levels or code in wrong or code in place):
+                place[code] = len(path)
+                path.append(code)
+                [code] = self._parents[code]
+            if code in place:
+                wrong |= {one: f"what is above {one} leads back to it" for one in path[place[code] :]}
+                del path[place[code] :]
+            for one in reversed(path):
+                [parent] = self._parents[one]
+                if parent not in levels:
+                    wrong[one] = f"{parent} is not in the list, or was refused"
+                elif levels[parent] == LEVELS_MAX:
+                    wrong[one] = f"{parent} stands {LEVELS_MAX} levels deep already"
+                else:
+                    levels[one] = levels[parent] + 1
+        return wrong
 
     def rows(self) -> Iterator[ConceptRow]:
         for n, (code, line) in enumerate(self.lines.items()):
@@ -143,7 +160,7 @@ async def load(kit: Kit, who: Principal, raw: bytes, about: CodeList) -> tuple[C
         Problem: 400 for what is no CSV in a known encoding, 422 for another content of a version that there
             is, or when nothing of it can be taken.
     """
-    digest = hashlib.sha256(repr((about, raw)).encode()).hexdigest()
+    digest = hashlib.sha256(repr(about).encode() + raw).hexdigest()
     version = about.version or digest[:12]
     async with kit.db.session() as db:
         before = await kept.receipt(db, about.system, version)

@@ -9,7 +9,7 @@ import warnings
 from importlib import import_module
 
 from services.stack.house import WORKER_APP, chosen
-from services.stack.processes import die_with_parent
+from services.stack.processes import collect_less, die_with_parent
 from services.stack.program import tell_ready
 from services.stack.terminal import Refusal, say
 
@@ -41,6 +41,7 @@ def worker() -> None:
 
     def on_pool_process(**_: object) -> None:
         die_with_parent(signal.SIGKILL)
+        collect_less()
 
     worker_ready.connect(on_ready, weak=False)
     worker_process_init.connect(on_pool_process, weak=False)

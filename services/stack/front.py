@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.kit.calls import answer_in_memory
 from services.stack.house import HOUSE, Service, chosen, owner
 from services.stack.lifespan import Held
+from services.stack.processes import collect_less
 
 
 class Front:
@@ -64,6 +65,7 @@ class Front:
                 # What is imported now stays: the collector need not look at it again and again.
                 gc.collect()
                 gc.freeze()
+                collect_less()
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 phase = "shutdown"

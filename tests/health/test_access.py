@@ -163,6 +163,18 @@ class TestAnotherHospital:
             ("fhir.read", person, kept["restricted"], "specially_protected", "B"),
         ]
 
+    async def test_so_is_one_to_write_what_is_anothers_or_was(
+        self, treating: Somebody, kept: dict[str, str], house: RunningServices, records: Database
+    ) -> None:
+        other, person = await treating("B"), await sector_id(records)
+        sent = observation(id=kept["open"].partition("/")[2])
+        by_search = await other.put("/fhir/Observation", params={"code": "nothing"}, json=sent)
+        assert (await (await treating("A")).delete(f"/fhir/{kept['open']}")).status_code == 204
+        deleted = await other.put(f"/fhir/{kept['open']}", json=sent)
+        assert (by_search.status_code, by_search.text) == (403, deleted.text)
+        said = [(leaf["action"], leaf["subject"], leaf["resource"]) for leaf in await leaves(house)]
+        assert said == [("fhir.update", person, kept["open"])] * 2
+
     async def test_references_and_searches_inside_a_push_tell_nothing(
         self, treating: Somebody, kept: dict[str, str]
     ) -> None:

@@ -5,9 +5,11 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 import pytest
 
+from health.fhir import searching
 from health.fhir.audit_event import PURPOSES, REST, action_of
 from services.kit.purposes import PURPOSES as KNOWN
 from tests.health.conftest import Hospital, flush_leaves
@@ -21,6 +23,7 @@ from tests.health.support import (
     post,
     transaction,
 )
+from tests.support.databases import TestServers
 from tests.support.running import RunningServices
 
 PERSON = "urn:uuid:00000000-0000-4000-8000-000000000001"
@@ -348,3 +351,27 @@ async def test_nobody_writes_an_event_under_the_id_of_a_leaf(fhir: httpx.AsyncCl
     answer = await fhir.put("/fhir/AuditEvent/access-1", json=whole)
     assert answer.status_code == 400
     assert "access log" in answer.json()["issue"][0]["diagnostics"]
+
+
+@pytest.mark.parametrize("query", ["entity=a%00", "agent=%00", "patient=%00", "outcome=%00"])
+async def test_no_value_holds_a_nul(person: httpx.AsyncClient, query: str) -> None:
+    assert (await person.get(f"/fhir/AuditEvent?{query}")).status_code == 400
+
+
+async def test_a_question_that_takes_too_long_is_given_up(
+    officer: Any,
+    kept: dict[str, str],
+    house: RunningServices,
+    servers: TestServers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = await officer("A")
+    monkeypatch.setattr(searching, "SEARCH_MS", 200)
+    admin = await asyncpg.connect(servers.admin_url(urlsplit(house.settings.database_url).path[1:]))
+    try:
+        async with admin.transaction():
+            await admin.execute("lock table health.leaf in access exclusive mode")
+            answer = await client.get("/fhir/AuditEvent")
+    finally:
+        await admin.close()
+    assert answer.status_code == 503

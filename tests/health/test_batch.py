@@ -1,12 +1,20 @@
 """`batch` Bundles: each entry by itself (FHIR R4 http.html#transaction)."""
 
+import asyncio
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 
 from health.fhir import batch as doors
+from health.fhir.entries import Request
 from tests.health.conftest import Hospital
 from tests.health.support import observation, organization, patient, post, put, statuses, transaction
 
@@ -118,3 +126,23 @@ async def test_answers_have_a_bound_together(
     # Four are read at the same time.
     assert [one[:3] for one in read] == ["200"] * 4 + ["413"] * 4
     assert (await fhir.get("/fhir/Organization")).json()["entry"]
+
+
+async def test_what_is_no_json_has_no_place_in_a_bundle(fhir: httpx.AsyncClient) -> None:
+    file = "bulk/00000000-0000-4000-8000-000000000000/Patient.0.ndjson"
+    answer = await sent(fhir, ask("GET", file), ask("GET", f"{file}?_format=json"))
+    assert [status[:3] for status in statuses(answer)] == ["406", "406"]
+
+
+async def test_an_answer_that_is_streamed_is_waited_for() -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(0)
+        yield b"}"
+
+    app = Starlette(routes=[Route("/Patient", lambda _: StreamingResponse(parts()))])
+    scope = {"type": "http", "app": app, "headers": [], "asgi": {"spec_version": "2.3"}}
+    entry = await doors.Doors(HttpRequest(scope), "http://h/fhir/", "minimal").one(
+        Request(0, "GET", "Patient", {})
+    )
+    assert orjson.loads(orjson.dumps(entry)) == {"resource": {}, "response": {"status": "200 OK"}}

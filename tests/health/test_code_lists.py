@@ -93,6 +93,18 @@ class TestLists:
         assert codes(await expanded(fhir, url=f"{url}?fhir_vs=isa/1")) == ["1", "2"]
         assert codes(await expanded(fhir, url=f"{url}?fhir_vs", activeOnly="true")) == ["1"]
 
+    async def test_no_deeper_than_anybody_looks(self, operator: httpx.AsyncClient) -> None:
+        lines = ["code,display,parent", *(f"{n},x,{n - 1 or ''}" for n in range(1, 104))]
+        url = "http://city.example/deep"
+        receipt = (
+            await self.load(operator, "\n".join(lines).encode(), system=url, hierarchy="parent")
+        ).json()
+        assert receipt["taken"] == 101
+        assert [(one["line"], one["message"]) for one in receipt["faults"]] == [
+            (103, "101 stands 100 levels deep already"),
+            (104, "102 is not in the list, or was refused"),
+        ]
+
     @pytest.mark.parametrize(
         ("content", "status", "words"),
         [

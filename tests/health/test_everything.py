@@ -187,6 +187,7 @@ class TestPatient:
     async def test_a_link_is_for_its_own_patient(self, treating: httpx.AsyncClient, kept: list[str]) -> None:
         first = (await treating.get(f"/fhir/{kept[1]}/$everything?_count=2")).json()
         query = urlsplit(first["link"][1]["url"]).query
+        assert (await treating.put("/fhir/Patient/other", json=patient(id="other"))).status_code == 201
         assert (await treating.get(f"/fhir/Patient/other/$everything?{query}")).status_code == 400
 
 
@@ -292,3 +293,9 @@ async def test_a_person_asks_for_their_own(
     refused = await treating.get("/fhir/Patient/$everything")
     assert refused.status_code == 400
     assert list(issues(refused.json())) == [("required", None)]
+
+
+async def test_who_may_not_is_told_so_before_a_body_is_looked_at(hospital: Hospital, kept: list[str]) -> None:
+    stranger = await hospital("B", scopes="system/Observation.rs")
+    answer = await stranger.post(f"/fhir/{kept[1]}/$everything", content=b"[")
+    assert answer.status_code == 403

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from health import repository
-from health.fhir.graphql import Asked, understood
+from health.fhir.graphql import Asked, loading, understood
 from health.fhir.graphql.rendering import AtHand, rendered
 from health.fhir.outcome import Refusal
 from services.kit.database import Database
@@ -360,11 +360,32 @@ class TestServer:
         assert codes == [["1", "2", "3"], ["4"]]
         assert calls == ["search", "referring", "resolved"]
 
+    async def test_what_refers_to_many_is_not_fetched_beyond_the_bound(
+        self, treating: httpx.AsyncClient, kept: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        another = (await treating.post("/fhir/Patient", json=patient(("urn:mrn", "2")))).json()["id"]
+        await treating.post("/fhir/Observation", json=observation(f"Patient/{another}", code="4"))
+        fetched: list[int] = []
+        real = repository.referring
+
+        async def counted(*args: Any, **kwargs: Any) -> Any:
+            rows = await real(*args, **kwargs)
+            fetched.append(len(rows))
+            return rows
+
+        monkeypatch.setattr(repository, "referring", counted)
+        monkeypatch.setattr(loading, "LOADED_MAX", 2)
+        status, message = await wrong(
+            treating, "{ PatientList { ObservationList(_reference: patient) { id } } }"
+        )
+        assert (status, message, fetched) == (400, "more than 2 resources would be loaded", [3])
+
     @pytest.mark.parametrize(
         ("query", "words"),
         [
             ("{ Shoe(id: 1) { id } }", "'Shoe' is no query"),
             ("{ Patient(name: x) { id } }", "read by its id alone"),
+            ('{ Patient(id: "a\\u0000") { id } }', "no resource has such an id"),
             ("{ PatientList(shoe: 44) { id } }", "no argument 'shoe'"),
             ("{ PatientList(_reference: x) { id } }", "takes no _reference"),
             ("{ ObservationList(date: soon) { id } }", "date"),

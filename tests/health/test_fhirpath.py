@@ -98,6 +98,10 @@ def said(expression: str, resource: dict[str, Any] = ZHANG) -> list[Any]:
         ("'<a>'.escape('html').unescape('html')", ["<a>"]),
         ("getResourceKey() = id", []),
         ("generalPractitioner.getReferenceKey(Practitioner)", ["7"]),
+        ("@9999-12-31T23:59:59-05:00 > @2026-01-01T00:00:00Z", [True]),
+        ("@2000-02-29T23:30:00-02:00 = @2000-03-01T01:30:00Z", [True]),
+        ("1000000000000000000000000000000.5 ~ 1.5", [False]),
+        ("'\\ud83d\\ude00'", ["😀"]),
     ],
 )
 def test_what_an_expression_gives(expression: str, answer: list[Any]) -> None:
@@ -118,6 +122,8 @@ def test_what_an_expression_gives(expression: str, answer: list[Any]) -> None:
         ("'a' ~~ 'b'", "expected"),
         ("'open", "FHIRPath"),
         ("active as truth", "there is no type truth"),
+        ("1" * 5000, "at most 4000 digits"),
+        ("'\\ud83d'", "no character"),
         ("(" * 5000, "nested too deep"),
         ("name" + ".name" * 5000, "nested too deep"),
     ],
@@ -141,6 +147,8 @@ def test_what_is_no_fhirpath_is_refused_with_its_place(expression: str, words: s
         ("birthDate + 1 'mo'", "cannot be added"),
         ("iif('x', 1, 2)", "true or false"),
         ("conformsTo('urn:own')", "not known here"),
+        ("@2021-02-30T10:00:00Z < now()", "not what its type says"),
+        ("birthDate.replaceMatches('.', '$9')", "invalid group reference"),
     ],
 )
 def test_what_the_values_do_not_allow_is_said(expression: str, words: str) -> None:
@@ -220,6 +228,14 @@ def test_every_invariant_of_r4_compiles_and_runs_on_anything() -> None:
 )
 def test_amounts_have_one_canonical_form(value: str, unit: str, canon: tuple[str, str]) -> None:
     assert canonical(Decimal(value), unit) == (Decimal(canon[0]), canon[1])
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [("1e999999999", "mg"), ("1e-999999999", "mg"), ("0e-999999999", "Cel"), ("1", ".".join(["fm99"] * 12))],
+)
+def test_amounts_beyond_all_measure_are_not_reckoned_with(value: str, unit: str) -> None:
+    assert canonical(Decimal(value), unit) is None
 
 
 @given(st.text(alphabet="mgskL/.()[]{}0123-*% ", max_size=20))

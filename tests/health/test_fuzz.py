@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from health.fhir import prepare, search
 from health.fhir.outcome import Refusal, outcome
+from tests.health.conftest import Hospital
 from tests.health.support import observation, organization, patient, post, put, transaction
 
 T = TypeVar("T")
@@ -165,3 +167,39 @@ async def test_through_the_doors_nothing_fails_either(fhir: httpx.AsyncClient) -
     ):
         response = await fhir.get(f"/fhir/{path}")
         assert response.status_code < 500, (path, response.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("Patient/$everything", {"name": "_count", "valueInteger": {}}),
+        ("Patient/$everything", {"name": "_since", "valueInstant": ["2020"]}),
+        ("Patient/$summary", {"name": "identifier", "valueString": {"a": 1}}),
+        ("Patient/$summary", {"name": "identifier", "valueString": "a\x00"}),
+        ("Patient/$match", {"name": "resource", "resource": "x"}),
+        ("CodeSystem/$lookup", {"name": "coding", "valueCoding": {"system": "a\x00", "code": "b"}}),
+        ("CodeSystem/$lookup", {"name": "coding", "valueCoding": "b"}),
+        ("ValueSet/$expand", {"name": "url", "valueUri": ["a"]}),
+        ("Subscription/$status", {"name": "id", "valueId": None}),
+    ],
+)
+async def test_parameters_of_operations_are_what_they_say(
+    hospital: Hospital, path: str, parameter: dict[str, Any]
+) -> None:
+    """A person may ask each of these operations something."""
+    person = await hospital(scopes="patient/*.rs", kind="person", sector_id="h1_somebody")
+    client = person if path.endswith("everything") else await hospital()
+    answer = await client.post(f"/fhir/{path}", json={"resourceType": "Parameters", "parameter": [parameter]})
+    assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "CodeSystem/$lookup?system=a%00&code=b",
+        "CodeSystem/$lookup?coding=b",
+        "Patient/$summary?identifier=%00",
+    ],
+)
+async def test_parameters_in_a_url_are_plain_text(fhir: httpx.AsyncClient, path: str) -> None:
+    assert (await fhir.get(f"/fhir/{path}")).status_code == 400

@@ -135,6 +135,8 @@ async def test_every_line_is_refused_for_itself_and_with_its_place(
 ) -> None:
     fhir, other = await hospital(), await hospital("other")
     await other.put("/fhir/Patient/theirs", json=patient(id="theirs"))
+    await other.put("/fhir/Observation/gone", json=observation("Patient/theirs", id="gone"))
+    await other.delete("/fhir/Observation/gone")
     wrong = patient((CITIZEN_NUMBER, citizen_number(1)[:-1] + "#"), id="wrong")
     manifest = await loaded(
         fhir,
@@ -151,6 +153,7 @@ async def test_every_line_is_refused_for_itself_and_with_its_place(
          "target": [{"reference": "Observation/lost"}], "agent": [{"who": {"reference": "Patient/good"}}]},
         wrong,
         observation("Patient/theirs", id="not-theirs"),
+        observation("Patient/good", id="gone"),
     )  # fmt: skip
     said = await outcomes(fhir, manifest)
     assert said == {
@@ -165,10 +168,11 @@ async def test_every_line_is_refused_for_itself_and_with_its_place(
         "input 1, line 9": [("not-found", ["Provenance.target[0].reference"])],
         "input 1, line 10": [("value", ["Patient.identifier[0].value"])],
         "input 1, line 11": [("not-found", ["Observation.subject.reference"])],
+        "input 1, line 12": [("forbidden", None)],
     }
     assert (sum(f["count"] for f in manifest["output"]), sum(f["count"] for f in manifest["error"])) == (
         1,
-        10,
+        11,
     )
     async with records.read() as db:
         assert await db.fetchval("select count(*) from resource where client = 'hospital-1'") == 1

@@ -97,6 +97,17 @@ class TestJsonPatch:
         assert '"value":72.50' in response.text
         assert '"value":5.000' in response.text
 
+    async def test_what_grows_by_copies_or_in_depth_is_cut_off(self, kept: httpx.AsyncClient) -> None:
+        doubling = [{"op": "copy", "from": "/name", "path": "/name/-"}] * 60
+        nested = [
+            {"op": "add", "path": "/extension" + "/0/extension" * n, "value": [{"url": "urn:x"}]}
+            for n in range(300)
+        ]
+        for operations, status, code in ((doubling, 422, "too-costly"), (nested, 400, "too-long")):
+            response = await kept.patch(PATH, content=body(operations), headers=JSON_PATCH)
+            assert response.status_code == status, response.text
+            assert [found for found, _ in issues(response.json())] == [code]
+
     async def test_references_are_checked_as_in_an_update(self, kept: httpx.AsyncClient) -> None:
         add = [{"op": "add", "path": "/managingOrganization", "value": {"reference": "Organization/none"}}]
         assert (await kept.patch(PATH, content=body(add), headers=JSON_PATCH)).status_code == 422

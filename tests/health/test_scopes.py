@@ -181,6 +181,19 @@ class TestWriting:
             assert answer.status_code == 403, answer.text
         assert (await fhir.get(f"/fhir/{kept['laboratory']}")).headers["etag"] == 'W/"1"'
 
+    async def test_of_what_is_anothers_they_tell_nothing(
+        self, hospital: Hospital, kept: dict[str, str]
+    ) -> None:
+        client = await hospital("hospital-2", scopes=f"system/Observation.cu?{VITAL}")
+        told = set()
+        for local in (kept["vital"], kept["laboratory"]):
+            sent = of_category("vital-signs", id=local.partition("/")[2])
+            del sent["subject"]
+            answer = await client.put(f"/fhir/{local}", json=sent)
+            assert answer.status_code == 403
+            told.add(answer.text.replace(local, ""))
+        assert len(told) == 1
+
     async def test_a_patch_tries_nothing_on_what_it_is_not_for(
         self, hospital: Hospital, kept: dict[str, str]
     ) -> None:

@@ -215,6 +215,8 @@ class TestCitizenNumbers:
         ({"_text": "x"}, "not-supported", "_text"),
         ({"_sort": "shoe"}, "not-supported", "_sort"),
         ({"_sort": "patient"}, "not-supported", "_sort"),
+        ({"_sort": ["date", "-date"]}, "value", "_sort"),
+        ({"_elements": ["id", "code"]}, "value", "_elements"),
         ({"_include": "Observation:shoe"}, "not-supported", "_include"),
         ({"_include": "Shoe:subject"}, "value", "_include"),
         ({"_include": "Observation:encounter:Patient"}, "value", "_include"),

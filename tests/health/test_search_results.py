@@ -115,6 +115,10 @@ FOUND = [
     # and back
     ("Patient?_has:Observation:patient:value-quantity=gt90", "chen wang"),
     ("Patient?_has:Observation:patient:date=2020&family=chen", "chen"),
+    ("Patient?_has:Observation:patient:code=2339-0", "chen wang"),
+    ("Patient?_has:Observation:subject:identifier=low,high", "chen"),
+    ("Patient?_has:Observation:performer:identifier=low", ""),
+    ("Patient?_has:Observation:patient:encounter.class=AMB", "chen"),
     ("Organization?_has:Patient:organization:_has:Observation:patient:value-quantity=gt130", "ward"),
     ("Observation?_has:DiagnosticReport:result:performer.name=化验", "low high"),
     ("Patient?_has:DiagnosticReport:patient:status:not=final", ""),

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
+from health.fhir.operations import summary as operation
 from services.kit.database import Database
 from tests.health.conftest import Hospital
 from tests.health.support import (
@@ -199,6 +200,16 @@ class TestWhatItShows:
         later = (await client.get(path)).json()
         assert later["identifier"] != json.loads(first)["identifier"]
         assert later["timestamp"] > json.loads(first)["timestamp"]
+
+    async def test_what_comes_along_has_a_bound(
+        self, hospital: Hospital, kept: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = await hospital("A", purpose="treatment")
+        monkeypatch.setattr(operation, "BESIDE_MAX", 1)
+        found = await summarised(client, kept["patient"])
+        kinds = [entry["resource"]["resourceType"] for entry in found["entry"]]
+        assert len({"Practitioner", "Medication"} & set(kinds)) <= 1
+        assert stands_by_itself(found)
 
     async def test_of_somebody_of_whom_nothing_is_known(self, fhir: httpx.AsyncClient) -> None:
         made = (await fhir.post("/fhir/Patient", json=patient(("urn:mrn", "1")))).json()

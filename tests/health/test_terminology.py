@@ -280,6 +280,47 @@ class TestCompose:
         )
         assert pinned.status_code == 404
 
+    async def test_a_search_is_the_first_to_ask(self, fhir: httpx.AsyncClient, colours: str) -> None:
+        for code in ("red", "rust", "blue"):
+            said_ = {"coding": [{"system": colours, "code": code}]}
+            made = await fhir.post(
+                "/fhir/Observation", json={"resourceType": "Observation", "status": "final", "code": said_}
+            )
+            assert made.status_code == 201, made.text
+        found = await fhir.get("/fhir/Observation", params={"code:below": f"{colours}|red"})
+        assert found.status_code == 200, found.text
+        assert len(found.json()["entry"]) == 2
+
+    async def test_a_search_by_what_is_no_regex_is_refused(
+        self, fhir: httpx.AsyncClient, colours: str
+    ) -> None:
+        wrong = {"property": "code", "op": "regex", "value": "(?P<a>x)"}
+        url = "http://city.example/wrong"
+        body = {**value_set({"system": colours, "filter": [wrong]}), "url": url}
+        assert (await fhir.post("/fhir/ValueSet", json=body)).status_code == 201
+        response = await fhir.get("/fhir/Observation", params={"code:in": url})
+        assert response.status_code == 422, response.text
+        assert "no regular expression" in response.text
+
+    async def test_what_an_extension_stands_for_is_no_code(self, fhir: httpx.AsyncClient) -> None:
+        absent = {"extension": [{"url": "urn:x", "valueString": "lost"}]}
+        concepts = [
+            {"code": "a"},
+            {"_code": absent, "concept": [{"code": "b", "designation": [{"_value": absent}]}]},
+        ]
+        made = await fhir.post("/fhir/CodeSystem", json={**COLOURS, "concept": concepts})
+        assert made.status_code == 201, made.text
+        assert await of(fhir, {"system": COLOURS["url"]}) == ["a", "b"]
+
+    async def test_a_code_system_with_too_much_above_its_codes_is_refused(
+        self, fhir: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("health.terminology.concepts.ABOVE_MAX", 1)
+        assert (await fhir.post("/fhir/CodeSystem", json=COLOURS)).status_code == 201
+        response = await fhir.get("/fhir/ValueSet/$expand", params={"url": f"{COLOURS['url']}?fhir_vs"})
+        assert response.status_code == 422, response.text
+        assert list(issues(response.json())) == [("too-costly", None)]
+
     async def test_another_hospitals_are_not_there(
         self, fhir: httpx.AsyncClient, colours: str, hospital: Hospital
     ) -> None:

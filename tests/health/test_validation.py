@@ -35,6 +35,12 @@ def found(resource: dict[str, Any]) -> list[tuple[str, str | None]]:
         ),
         pytest.param(observation(valueQuantity={"value": 1e-7}), id="small number"),
         pytest.param(
+            observation(
+                effectivePeriod={"start": "2020-01-01T00:00:00Z", "end": "9999-12-31T23:59:59-05:00"}
+            ),
+            id="until the end of the calendar",
+        ),
+        pytest.param(
             {"resourceType": "MedicinalProduct", "name": [{"productName": "x"}]}, id="a type R4B dropped"
         ),
         pytest.param(
@@ -56,6 +62,11 @@ def test_what_is_right_passes(resource: Any) -> None:
         (patient(gender="purple"), "code-invalid", "Patient.gender"),
         (patient(birthDate="2023-02-30"), "invariant", "Patient.birthDate"),
         (patient(birthDate="23"), "value", "Patient.birthDate"),
+        (
+            observation(effectivePeriod={"start": "2020-01-01T00:00:00Z", "end": "2021-02-30T00:00:00Z"}),
+            "invariant",
+            "Observation.effective.ofType(Period)",
+        ),
         (patient(nickname="x"), "structure", "Patient.nickname"),
         (patient(name=[{"given": ["a", None]}]), "structure", "Patient.name[0].given[1]"),
         (patient(name=[{"given": "a"}]), "structure", "Patient.name[0].given"),

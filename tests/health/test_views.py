@@ -189,6 +189,15 @@ async def test_a_view_over_an_export_and_over_what_is_sent(
         "/fhir/$viewdefinition-run", content=said(families, table, {"name": "resource", "resource": ZHANG})
     )
     assert (sent.text, sent.headers["content-type"]) == ("family\r\n张\r\n章\r\n", "text/csv; charset=utf-8")
+    named = await mine.post("/fhir/$viewdefinition-run?_format=csv", content=said(families, source))
+    assert named.text == sent.text
+    few = {"name": "_limit", "valueInteger": 1}
+    with monkeypatch.context() as narrow:
+        narrow.setattr(answer, "ROWS_MAX", 1)
+        many = await mine.post("/fhir/$viewdefinition-run", content=said(families, source))
+        assert (many.status_code, many.json()["issue"][0]["code"]) == (422, "too-costly")
+        first = await mine.post("/fhir/$viewdefinition-run", content=said(families, source, few))
+        assert first.text == '{"family":"张"}\n'
     refused = await theirs.post("/fhir/$viewdefinition-run", content=said(families, source))
     assert refused.status_code == 404
     wrong = await mine.post(

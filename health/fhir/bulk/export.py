@@ -193,15 +193,15 @@ async def run(job: RunningJob) -> dict[str, Any]:
         scope = await _scope(kit, who, row["asked"])
     except Refusal as refusal:
         raise ValueError(f"not permitted any more: {refusal.detail}") from refusal  # for good
+    base = f"{kit.settings.public_url}/fhir/"
     async with kit.db.session() as db:
         as_of = await exports.horizon(db)
-    base = f"{kit.settings.public_url}/fhir/"
+        asked = [await _wanted(db, row["asked"], scope, kind, base) for kind in scope.types]
     told: dict[str | None, _Told] = {}
     async with kit.db.read() as db:
         done = 0
-        for kind in scope.types:
-            wanted = await _wanted(db, row["asked"], scope, kind, base)
-            writer = _writer(job, row, "output", kind)
+        for wanted in asked:
+            writer = _writer(job, row, "output", wanted.type)
             async for rows in exports.exported(db, scope.reach, wanted):
                 await writer.add([one["body"].encode() for one in rows])
                 _tell(told, rows)

@@ -6,7 +6,7 @@ what hangs on them finds them; a reference may lead to a line that is kept later
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +87,8 @@ class _Load:
                     await self._check(workers, part)
 
             async with asyncio.TaskGroup() as group:
-                for _ in range(workers.most):
+                # One more than are checked at a time: the next is fetched, the last one staged meanwhile.
+                for _ in range(workers.most + 1):
                     group.create_task(work())
 
     async def _check(self, workers: Workers, part: Row) -> None:
@@ -168,47 +169,51 @@ class _Load:
     # Keeping
 
     async def keep(self) -> None:
-        size, receipts = CHUNK, await self._receipts()
-        while True:
+        """Chunk by chunk; while one is written, the next is read."""
+        receipts = await self._receipts()
+        chunk = await self._chunk(CHUNK)
+        while chunk.rows:
+            following = asyncio.create_task(self._chunk(CHUNK, after=chunk))
             try:
-                kept = await self._keep(size, receipts)
+                await self._keep(chunk, receipts)
             except Refusal as refusal:
+                await _given_up(following)
                 problems = lines.by_line(refusal.issues)
-                if not problems and size > 1:
-                    size = size // 2
+                if not problems and len(chunk.rows) > 1:
+                    chunk = await self._chunk(len(chunk.rows) // 2)
                     continue
-                await self._refuse(problems or await self._next(refusal))
+                await self._refuse(problems or {chunk.rows[0]["line"]: refusal.issues})
                 await self._refuse_dangling()
+                chunk = await self._chunk(CHUNK)
                 continue
-            if not kept:
-                return
-            size = CHUNK
-            self.done += kept
+            except BaseException:
+                await _given_up(following)
+                raise
+            self.done += len(chunk.rows)
             await self.job.progress(self.done, self.total)
+            chunk = await following
 
-    async def _next(self, refusal: Refusal) -> dict[int, list[Issue]]:
-        """The issues as those of the one line that comes next."""
+    async def _chunk(self, size: int, *, after: "_Chunk | None" = None) -> "_Chunk":
+        """The lines that come next: after those that are kept, or after a chunk."""
         async with self.job.kit.db.session() as db:
-            [row] = await imports.following(db, self.id, limit=1)
-        return {row["line"]: refusal.issues}
+            end = after.end if after is not None else await imports.mark(db, self.id)
+            rows = await imports.following(db, self.id, end, limit=size)
+        return _Chunk(rows, [orjson.loads(row["entry"]) for row in rows])
 
-    async def _keep(self, size: int, file: UUID) -> int:
-        """One commit; 0 when all is kept."""
+    async def _keep(self, chunk: "_Chunk", file: UUID) -> None:
+        """One commit."""
         async with self.job.transaction() as tx:
             tx.principal = self.who
-            rows = await imports.following(tx, self.id, limit=size)
-            if not rows:
-                return 0
-            prepared = _prepared(rows)
+            there = await imports.versions(tx, chunk.made())
+            prepared = chunk.prepared(there)
             coming = await imports.pks(tx, self.id, prepared.outside)
-            coming |= {row["local"]: row["pk"] for row in rows}
+            coming |= {row["local"]: row["pk"] for row in chunk.rows}
             push = Push(ACTION, bytes.fromhex(self.row["asked"]["digest"]), self.sender)
             identity = self.job.kit.calls.client(IdentityClient)
             results = await applied(tx, prepared, push, identity=identity, base=self.base, coming=coming)
-            receipts = [_receipt(row, results.get(n)) for n, row in enumerate(rows)]
+            receipts = [_receipt(row, results.get(n), there) for n, row in enumerate(chunk.rows)]
             await append(tx, file, receipts)
-            await imports.kept(tx, self.id, rank=rows[-1]["rank"], line=rows[-1]["line"])
-        return len(rows)
+            await imports.kept(tx, self.id, chunk.end)
 
     async def _receipts(self) -> UUID:
         """The file of what was taken, begun by whoever came first."""
@@ -252,36 +257,53 @@ class _Load:
         return {"refused": refused}
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Lines that come one after the other, and what was found of each when it was checked."""
+
+    rows: list[Row]
+    said: list[dict[str, Any]]
+
+    @property
+    def end(self) -> tuple[int, int]:
+        return self.rows[-1]["rank"], self.rows[-1]["line"]
+
+    def made(self) -> list[str]:
+        """What lines without an id make: once, whatever became of that since."""
+        said = zip(self.rows, self.said, strict=True)
+        return [row["local"] for row, one in said if one["entry"]["method"] == "POST"]
+
+    def prepared(self, there: Mapping[str, int]) -> Prepared:
+        """The lines as one push, without those whose resource was made.
+
+        Args:
+            there: versions of what lines without ids made, by `Type/id`.
+        """
+        entries: list[Entry] = []
+        outside: dict[str, list[str]] = {}
+        for n, (row, one) in enumerate(zip(self.rows, self.said, strict=True)):
+            if row["local"] in there:
+                continue
+            entries.append(Entry(**{**one["entry"], "index": n}))
+            for target, paths in one["outside"].items():
+                outside.setdefault(target, []).extend(f"line[{row['line']}].{path}" for path in paths)
+        here = {entry.local for entry in entries}
+        return Prepared(entries, outside={t: paths for t, paths in outside.items() if t not in here})
+
+
+async def _given_up(task: "asyncio.Task[_Chunk]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
 def _place(number: int) -> str:
     place, line = divmod(number, lines.number_of(1, 0))
     return f"input {place}, line {line}"
 
 
-def _prepared(rows: Sequence[Row]) -> Prepared:
-    """Lines as one push."""
-    entries: list[Entry] = []
-    outside: dict[str, list[str]] = {}
-    for n, row in enumerate(rows):
-        said = orjson.loads(row["entry"])
-        entry = Entry(**said["entry"])
-        if _is_there(row, entry):
-            continue
-        entry.index = n
-        entries.append(entry)
-        for target, paths in said["outside"].items():
-            outside.setdefault(target, []).extend(f"line[{row['line']}].{path}" for path in paths)
-    here = {entry.local for entry in entries}
-    return Prepared(entries, outside={t: paths for t, paths in outside.items() if t not in here})
-
-
-def _is_there(row: Row, entry: Entry) -> bool:
-    """A line without an id makes its resource once, whatever became of that since."""
-    return entry.method == "POST" and row["version"] is not None
-
-
-def _receipt(row: Row, result: Result | None) -> bytes:
+def _receipt(row: Row, result: Result | None, there: Mapping[str, int]) -> bytes:
     if result is None:
-        return lines.taken(row["line"], "200 OK", f"{row['local']}/_history/{row['version']}")
+        return lines.taken(row["line"], "200 OK", f"{row['local']}/_history/{there[row['local']]}")
     return lines.taken(row["line"], result.status, result.location)
 
 

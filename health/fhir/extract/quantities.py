@@ -31,7 +31,8 @@ def decimal(value: Any) -> Decimal:
     if not isinstance(value, float):
         raise ValueError("no number")
     found = Decimal(getattr(value, "literal", None) or repr(value))
-    if not found.is_finite() or abs(found.adjusted()) > MAGNITUDE_MAX:
+    exponent = found.as_tuple().exponent
+    if isinstance(exponent, str) or exponent < -MAGNITUDE_MAX or abs(found.adjusted()) > MAGNITUDE_MAX:
         raise ValueError("no amount")
     return found
 

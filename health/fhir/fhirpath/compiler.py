@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from health.fhir.fhirpath import arithmetic, parser, values
 from health.fhir.fhirpath.nodes import Node, is_exactly, is_of, known_type, of_system
@@ -78,15 +78,20 @@ class Path:
     def _found(self, scope: Scope, focus: Collection) -> Collection:
         try:
             return self._run(scope, focus)
+        except FHIRPathError:
+            raise
         except RecursionError as error:
             raise FHIRPathError("it is nested too deep") from error
+        except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+            # A date no calendar has, a number out of bounds; and of what nobody has validated, anything.
+            raise FHIRPathError(f"a value is not what its type says: {error}") from error
 
     def holds(self, node: Node, names: Mapping[str, Collection]) -> bool:
         """Whether it comes out true; an empty result counts as true, as an invariant's does."""
         return truth(self.within(node, names)) is not False
 
 
-@cache
+@lru_cache(maxsize=4096)
 def compiled(text: str) -> Path:
     """The expression, compiled once in a process. Raises FHIRPathError for what is no FHIRPath."""
     return Path(text)

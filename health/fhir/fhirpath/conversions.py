@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from functools import cache
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -16,6 +16,8 @@ from health.fhir.fhirpath import moments, values
 from health.fhir.fhirpath.nodes import Node, is_of, of_system
 from health.fhir.fhirpath.parser import UNITS, FHIRPathError
 
+_PLAIN_MAX = 1000
+"""Digits that are written out; a greater or smaller number has an exponent."""
 _INTEGER = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d+)?")
 _QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:'([^']+)'|([A-Za-z]+))?")
@@ -56,7 +58,7 @@ def _of_text(operation: Callable[..., Any], kind: str) -> Callable[..., Found]:
     return run
 
 
-@cache
+@lru_cache(maxsize=256)
 def _pattern(text: str) -> "re.Pattern[str]":
     try:
         return re.compile(text, re.DOTALL)
@@ -69,7 +71,10 @@ def _replaced(text: str, pattern: str, by: str) -> str:
         return text
     # `$1` and `${name}` of FHIRPath are `\g<1>` and `\g<name>` of Python.
     form = re.sub(r"\$(?:(\d+)|\{(\w+)\})", r"\\g<\1\2>", by.replace("\\", r"\\"))
-    return _pattern(pattern).sub(form, text)
+    try:
+        return _pattern(pattern).sub(form, text)
+    except (re.error, IndexError) as error:
+        raise FHIRPathError(f"{by!r} cannot be put in its place: {error}") from error
 
 
 def _substring(node: Node, start: Found, length: Found = None) -> Found:
@@ -87,7 +92,8 @@ def to_text(node: Node) -> str | None:
         return "true" if value else "false"
     number = values.number(node)
     if number is not None:
-        return format(number, "f") if type(number) is Decimal else str(number)
+        plain = type(number) is Decimal and abs(number.adjusted()) <= _PLAIN_MAX
+        return format(number, "f") if plain else str(number)
     if type(value) is str:
         return value
     found = values.quantity(node)
@@ -231,7 +237,9 @@ def _unescape(node: Node, form: Found) -> Found:
         case "json":
             try:
                 quoted = re.sub(r'(?<!\\)"', r"\"", _text(node))
-                return _string(json.loads(f'"{quoted}"', strict=False))
+                found = json.loads(f'"{quoted}"', strict=False)
+                found.encode()  # which half a surrogate pair has no form for
+                return _string(found)
             except ValueError:
                 return None
         case _:

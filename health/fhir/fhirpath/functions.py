@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cmp_to_key
 
+from health.fhir.definitions import definitions
 from health.fhir.fhirpath import values
 from health.fhir.fhirpath.compiler import (
     FALSE,
@@ -340,7 +341,7 @@ def _resolve(scope: Scope, focus: Collection) -> Collection:
             continue
         kind, _, id = said.partition("/_history/")[0].rpartition("/")
         kind = kind.rpartition("/")[2]
-        if kind and id:
+        if kind in definitions().resources and id:
             found.append(Node({"resourceType": kind, "id": id}, kind))
     return found
 

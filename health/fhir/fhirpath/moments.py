@@ -151,11 +151,11 @@ def _of_number(value: Decimal, precision: int | None, high: bool) -> Decimal | N
     if not 0 <= digits <= _DECIMAL_DIGITS_MAX:
         return None
     with localcontext(prec=_DECIMAL_DIGITS_MAX * 3):
-        half = Decimal(5).scaleb(-places(value) - 1)
-        bound = value + half if high else value - half
-        # Away from zero a boundary is rounded, towards it it is cut off.
-        rounding = ROUND_HALF_UP if (bound > 0) is high else ROUND_DOWN
         try:
+            half = Decimal(5).scaleb(-places(value) - 1)
+            bound = value + half if high else value - half
+            # Away from zero a boundary is rounded, towards it it is cut off.
+            rounding = ROUND_HALF_UP if (bound > 0) is high else ROUND_DOWN
             return bound.quantize(Decimal(1).scaleb(-digits), rounding)
         except InvalidOperation:
             return None

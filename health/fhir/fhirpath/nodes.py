@@ -1,7 +1,7 @@
 """What a FHIRPath collection holds: values of a FHIR JSON tree with their type and place."""
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from health.fhir.definitions import definitions
@@ -24,6 +24,8 @@ SUPERTYPES = {
 }
 """Data types that are specialisations of another (R4, datatypes.html)."""
 
+_KNOWN_MAX = 32_768
+"""Types and elements that are kept in mind: more than R4 has, for callers may ask for others."""
 _NOT_DOMAIN = frozenset({"Binary", "Bundle", "Parameters"})
 SYSTEM = "System."
 """Literals and results are of the types of FHIRPath itself: System.String, System.Boolean and so on."""
@@ -173,7 +175,7 @@ _OF_SYSTEM = {
 }
 
 
-@cache
+@lru_cache(maxsize=_KNOWN_MAX)
 def _lineage(kind: str) -> frozenset[str]:
     found = {kind}
     if kind.startswith(SYSTEM):
@@ -191,7 +193,7 @@ def _lineage(kind: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@cache
+@lru_cache(maxsize=_KNOWN_MAX)
 def json_names(kind: str, name: str) -> tuple[tuple[str, str], ...]:
     """JSON names that hold the element, each with its type."""
     known = _OF_SYSTEM.get(kind) or definitions().elements.get(kind, _ELEMENT)
@@ -205,7 +207,7 @@ def json_names(kind: str, name: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-@cache
+@lru_cache(maxsize=_KNOWN_MAX)
 def _places(kind: str, name: str) -> tuple[tuple[tuple[str, str, str], ...], frozenset[str]]:
     """JSON names that hold the element, each with its companion's and its type; and all those names."""
     found = tuple((json_name, f"_{json_name}", type_) for json_name, type_ in json_names(kind, name))

@@ -101,6 +101,7 @@ _LEVELS = {
     "*": 10, "/": 10, "div": 10, "mod": 10,
 }  # fmt: skip
 _SIGN_LEVEL = 11
+_DIGITS_MAX = 4000
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f"}
 _WORD_OPERATORS = frozenset({"as", "is", "in", "contains", "and", "or", "xor", "implies", "div", "mod"})
 # Operators' words that are names too, where a name is due (N1, section 8.3).
@@ -239,6 +240,8 @@ class _Parser:
 
     def _number(self) -> Tree:
         said = self.next()
+        if len(said) > _DIGITS_MAX:
+            raise FHIRPathError(f"a number has at most {_DIGITS_MAX} digits")
         value: Any = Decimal(said) if "." in said else int(said)
         if self.kind == "string" or (self.kind == "word" and self.said in UNITS):
             unit = _unescaped(self.next()) if self.kind == "string" else self.next().removesuffix("s")
@@ -281,4 +284,9 @@ def _unescaped(quoted: str) -> str:
         said = found.group(1)
         return chr(int(said[1:], 16)) if said[0] == "u" else _ESCAPES.get(said, said)
 
-    return re.sub(r"\\(u[0-9a-fA-F]{4}|.)", meant, quoted[1:-1], flags=re.DOTALL)
+    text = re.sub(r"\\(u[0-9a-fA-F]{4}|.)", meant, quoted[1:-1], flags=re.DOTALL)
+    try:
+        # Of a character beyond 16 bits both halves are written.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeError as error:
+        raise FHIRPathError("half a surrogate pair is no character") from error

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from health.fhir.fhirpath.nodes import Node, is_of
@@ -43,13 +43,10 @@ class Moment:
         """The same instant in UTC; without a zone or hours it stays what it is."""
         if self.zone is None or len(self.fields) < 4:
             return self
-        whole = [int(part) for part in self.fields[:5]]
-        there = datetime(
-            whole[0], whole[1], whole[2], whole[3], whole[4] if len(whole) > 4 else 0,
-            tzinfo=timezone(self.zone),
-        )  # fmt: skip
-        here = there.astimezone(UTC)
-        moved = (here.year, here.month, here.day, here.hour, here.minute)
+        year, month, day, hour, minute = [*(int(part) for part in self.fields[:5]), 0][:5]
+        # The calendar is the same every 400 years: in the middle of it no zone leads past its ends.
+        here = datetime(2000 + year % 400, month, day, hour, minute) - self.zone  # noqa: DTZ001
+        moved = (year - year % 400 + here.year - 2000, here.month, here.day, here.hour, here.minute)
         return Moment((*map(Decimal, moved), *self.fields[5:])[: len(self.fields)], timedelta(0))
 
 
@@ -207,7 +204,10 @@ def _alike(x: Decimal, y: Decimal, a: Node) -> bool:
 
 def _close(x: Decimal, y: Decimal) -> bool:
     places = min(_places(x), _places(y))
-    return round(x, places) == round(y, places)
+    try:
+        return round(x, places) == round(y, places)
+    except InvalidOperation:  # more digits than are rounded
+        return x == y
 
 
 def _places(value: Decimal) -> int:

@@ -7,15 +7,15 @@ from typing import Any
 
 from health import keys, repository
 from health.criteria import References
-from health.fhir import access, custom, search, text
+from health.fhir import access, custom, references, search, text
 from health.fhir.graphql.filters import as_text
 from health.fhir.graphql.query import Asked, Field, too_costly, understood, wrong
 from health.fhir.graphql.rendering import AtHand, Found, Resource, Wanted, rendered
 from health.fhir.interactions import Fhir
 from health.fhir.outcome import Refusal, refused
 from health.fhir.search import Search
-from health.fhir.search.coded import settled
-from health.fhir.searching import bounded
+from health.fhir.search.coded import settled_first
+from health.fhir.searching import bounded, patients_in
 from health.reaching import Reach
 from services.kit.database import Connection, Row
 from services.kit.principals import Principal
@@ -98,6 +98,8 @@ class _Loading:
         for of in _all(query):
             if of.kind == "read":
                 access.reach(fhir.kit.policy, who, of.type, "r")
+                if not references.LOCAL.fullmatch(f"{of.type}/{as_text(of.arguments['id'])}"):
+                    raise wrong("no resource has such an id", of.where)
             elif of.kind in {"list", "connection"}:
                 if len(self._searches) == SEARCHES_MAX:
                     raise too_costly(f"more than {SEARCHES_MAX} searches in one query")
@@ -167,12 +169,13 @@ class _Loading:
     async def _found(self, of: Field, wanted: Sequence[Wanted]) -> dict[Wanted, Found]:
         by = self._searches[id(of)]
         patients = [local for _, local in wanted if local.startswith("Patient/")]
-        named = [value for name, value in by.pairs if name in {"patient", "subject"}]
-        patients += [f"Patient/{one.rpartition('/')[2]}" for value in named for one in value.split(",")]
+        patients += patients_in(value for name, value in by.pairs if name in {"patient", "subject"})
         by = replace(
             by,
             reach=await access.with_consents(self._fhir.kit, self._who, by.reach, "fhir.search", patients),
         )
+        criteria = await settled_first(self._fhir.kit.db, by.reach, by.asked.criteria)
+        by = replace(by, asked=replace(by.asked, criteria=criteria))
         async with bounded(self._fhir) as db:
             if len(wanted) == 1:
                 return {wanted[0]: await self._one(db, of, by, wanted[0][1])}
@@ -184,7 +187,6 @@ class _Loading:
             referring = References(tuple(_reference_keys(of, local)))
             criteria = replace(criteria, clauses=(referring, *criteria.clauses))
             pairs = (*pairs, (_reference_name(of), local))
-        criteria = await settled(db, by.reach, criteria)
         limit = LISTED_MAX if by.limit is None else by.limit
         rows = await repository.search(
             db, by.reach, criteria, order=by.asked.order, after=by.after, limit=limit + 1
@@ -205,13 +207,17 @@ class _Loading:
     ) -> dict[Wanted, Found]:
         if of.kind == "connection" or by.asked.order:
             raise wrong("inside of several resources, ask for a List, and without _sort", of.where)
-        criteria = await settled(db, by.reach, by.asked.criteria)
+        criteria = by.asked.criteria
         hashes = [(nth, key) for nth, (_, local) in enumerate(wanted) for key in _reference_keys(of, local)]
-        limit = LISTED_MAX if by.limit is None else by.limit
-        rows = await repository.referring(db, by.reach, criteria, hashes, limit=limit + 1)
+        limit = LISTED_MAX + 1 if by.limit is None else by.limit
+        # What refers to one by several keys comes as often.
+        most = (LOADED_MAX + 1) * len(hashes) // len(wanted)
+        rows = await repository.referring(db, by.reach, criteria, hashes, limit=limit, most=most)
         found: dict[int, dict[int, Row]] = {nth: {} for nth in range(len(wanted))}
         for row in rows:
             found[row["nth"]][row["pk"]] = row
+        if sum(map(len, found.values())) > LOADED_MAX:
+            raise too_costly(f"more than {LOADED_MAX} resources would be loaded")
         return {
             one: await self._listed(of, by, sorted(found[nth].values(), key=lambda row: row["pk"]))
             for nth, one in enumerate(wanted)

@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from health import repository
 from health.fhir import access
 from health.fhir.interactions import Fhir, Reply
 from health.fhir.operations import codes
@@ -15,7 +14,7 @@ from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.repository import terminology as kept
 from health.terminology import CODES_MAX, NotKnown, Terminology
 from health.terminology.composing import System
-from services.kit.database import Row
+from services.kit.database import Connection, Row
 from services.kit.principals import Anyone, Principal
 
 router = APIRouter(route_class=ParameterRoute, tags=["FHIR R4"])
@@ -139,21 +138,20 @@ def _type(system: System, name: str, value: Any) -> str:
 async def _validated(request: Request, fhir: Fhir, who: Principal, id: str | None) -> Reply:
     reach = access.reach(fhir.kit.policy, who, "CodeSystem", "r")
     asked = await given(request, VALIDATES)
-    wanted = codes.codings({**asked, "system": asked["url"]})
+    wanted = codes.codings(asked, systems="url")
     url, version = codes.one(asked, "url"), codes.one(asked, "version")
     if id is None and url is None:
         url = wanted[0][0]
-    row = None
+    abstract = codes.flag(asked, "abstract")
     async with fhir.kit.db.session() as db:
         with codes.told():
             system = await _which(Terminology(db, reach), id, url, version)
-            for coding in wanted:
-                if coding[0] in (None, system.url):
-                    row = await kept.concept(db, system.pk, coding[1])
-                if row is not None and codes.flag(asked, "abstract") is False and row["abstract"]:
-                    row = None
-                if row is not None:
-                    break
+
+            async def look(coding: codes.Coding) -> Row | None:
+                here = coding[0] in (None, system.url)
+                return await kept.concept(db, system.pk, coding[1]) if here else None
+
+            row, coding = await codes.first(wanted, look, abstract=abstract)
     where = f"the code system {system.title}"
     return codes.judged(row, coding, where, codes.one(asked, "displayLanguage"))
 
@@ -190,13 +188,10 @@ async def _which(known: Terminology, id: str | None, url: str | None, version: s
         if url is None:
             raise refused(400, "required", "name the code system", "system")
         return await known.known_system(url, version)
-    row = await repository.read(known.db, known.reach, "CodeSystem", id)
-    if row is None:
-        raise refused(404, "not-found", f"there is no CodeSystem/{id} here for this caller")
-    return await known.system_of(row)
+    return await known.system_of(await codes.stored(known, "CodeSystem", id))
 
 
-async def _concept(db: Any, system: System, code: str) -> Row:
+async def _concept(db: Connection, system: System, code: str) -> Row:
     row = await kept.concept(db, system.pk, code)
     if row is None:
         raise NotKnown(f"{system.url} has no code {code}")

@@ -1,16 +1,16 @@
 """What the operations on code systems and value sets have in common: what they are given, how they answer."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from asyncpg import InvalidRegularExpressionError
 
+from health import repository
 from health.fhir.interactions import Reply
 from health.fhir.operations.parameters import Given
 from health.fhir.outcome import refused
-from health.terminology import TerminologyError
+from health.terminology import Terminology, TerminologyError
 from services.kit.database import Row
 
 Coding = tuple[str | None, str, str | None]
@@ -24,8 +24,6 @@ def told() -> Iterator[None]:
         yield
     except TerminologyError as error:
         raise refused(error.status, error.code, str(error)) from error
-    except InvalidRegularExpressionError as error:
-        raise refused(422, "not-supported", f"a regex of the value set is not understood: {error}") from error
 
 
 def one(given: Given, name: str) -> Any | None:
@@ -40,13 +38,31 @@ def flag(given: Given, name: str) -> bool | None:
     return None if value is None else value == "true"
 
 
-def number(given: Given, name: str) -> int | None:
-    value = one(given, name)
-    if value is None:
-        return None
-    if not value.isdecimal() or len(value) > 9:
-        raise refused(400, "value", f"{name} is a whole number from 0 on", name)
-    return int(value)
+async def first(
+    asked: Iterable[Coding], look: Callable[[Coding], Awaitable[Row | None]], *, abstract: bool | None
+) -> tuple[Row | None, Coding]:
+    """The first of these that is there, or else the last of them.
+
+    Args:
+        abstract: false where one that only groups others does not count.
+    """
+    for coding in asked:
+        row = await look(coding)
+        if row is not None and not (abstract is False and row["abstract"]):
+            return row, coding
+    return None, coding
+
+
+async def stored(known: Terminology, kind: str, id: str) -> Row:
+    """The CodeSystem or ValueSet of this id.
+
+    Raises:
+        Refusal: 404, there is none for this caller.
+    """
+    row = await repository.read(known.db, known.reach, kind, id)
+    if row is None:
+        raise refused(404, "not-found", f"there is no {kind}/{id} here for this caller")
+    return row
 
 
 def coding(value: Any, path: str) -> Coding:

@@ -14,7 +14,7 @@ from health import keys, repository
 from health.fhir import access, extract
 from health.fhir.definitions import definitions
 from health.fhir.interactions import Fhir, Reply
-from health.fhir.operations.parameters import Given, given
+from health.fhir.operations.parameters import Given, given, whole
 from health.fhir.operations.results import searchset
 from health.fhir.outcome import refused
 from health.fhir.paging import PARAMETER
@@ -57,8 +57,8 @@ async def own_record(request: Request, fhir: FhirDep, who: Anyone) -> Response:
 @router.post("/Patient/{id}/$everything")
 async def patient_everything(id: str, request: Request, fhir: FhirDep, who: Anyone) -> Response:
     """All that is kept of a patient, as far as the caller may see it."""
-    asked = await _asked(request, fhir, f"Patient/{id}/$everything")
     reach, pk = await subject(fhir, who, "Patient", id)
+    asked = await _asked(request, fhir, f"Patient/{id}/$everything")
     return response(await _answer(fhir, who, reach, Compartment((pk,)), asked))
 
 
@@ -66,8 +66,8 @@ async def patient_everything(id: str, request: Request, fhir: FhirDep, who: Anyo
 @router.post("/Encounter/{id}/$everything")
 async def encounter_everything(id: str, request: Request, fhir: FhirDep, who: Anyone) -> Response:
     """All that was done, found and ordered at an encounter."""
-    asked = await _asked(request, fhir, f"Encounter/{id}/$everything")
     reach, pk = await subject(fhir, who, "Encounter", id)
+    asked = await _asked(request, fhir, f"Encounter/{id}/$everything")
     local = f"Encounter/{id}"
     references = tuple(keys.reference_key(kind, name, local) for kind, name in _at_encounters())
     return response(await _answer(fhir, who, reach, Compartment((pk,), references), asked))
@@ -107,15 +107,6 @@ class _Asked:
     after: int = 0
 
 
-async def _begun(
-    request: Request, fhir: Fhir, who: Principal, kind: str, id: str
-) -> tuple[Reach, int, _Asked]:
-    """What the caller reaches, the key of what it asks about, and what it asks."""
-    access.reach(fhir.kit.policy, who, kind, "s")  # before a body is looked at
-    asked = await _asked(request, fhir, f"{kind}/{id}/$everything")
-    return *await subject(fhir, who, kind, id), asked
-
-
 async def _asked(request: Request, fhir: Fhir, path: str) -> _Asked:
     found = await given(request, _TAKES)
     if tokens := found.pop(PARAMETER):
@@ -140,7 +131,8 @@ def _read(path: str, found: Given) -> _Asked:
     if found["_type"]:
         limits["types"] = tuple(_types(found["_type"]))
     pairs = tuple((name, value) for name, values in found.items() for value in values)
-    return _Asked(path, pairs, limits, _count(found["_count"]))
+    count = whole(found["_count"], "_count", least=1) or MOST
+    return _Asked(path, pairs, limits, min(count, MOST))
 
 
 def _types(said: Iterable[str]) -> Iterable[str]:
@@ -148,14 +140,6 @@ def _types(said: Iterable[str]) -> Iterable[str]:
         if kind not in definitions().resources:
             raise refused(400, "value", f"{kind[:80]!r} is no resource type of FHIR R4", "_type")
         yield kind
-
-
-def _count(said: list[str]) -> int:
-    if not said:
-        return MOST
-    if not said[0].isascii() or not said[0].isdigit() or not int(said[0][:9]):
-        raise refused(400, "value", f"{said[0][:40]!r} is not a whole number from 1 on", "_count")
-    return min(int(said[0][:9]), MOST)
 
 
 async def subject(fhir: Fhir, who: Principal, kind: str, id: str) -> tuple[Reach, int]:

@@ -11,13 +11,14 @@ from fastapi import APIRouter, Request, Response
 from health import repository
 from health.fhir import access, search
 from health.fhir.interactions import Fhir, Reply
+from health.fhir.operations.parameters import whole
 from health.fhir.operations.results import searchset
 from health.fhir.outcome import refused
 from health.fhir.paging import Pairs
 from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.fhir.search import results
-from health.fhir.search.coded import settled
-from health.fhir.searching import bounded
+from health.fhir.search.coded import settled_first
+from health.fhir.searching import bounded, patients_in
 from services.kit.database import Row
 from services.kit.principals import Anyone, Principal
 
@@ -47,10 +48,9 @@ async def _answer(fhir: Fhir, who: Principal, pairs: Pairs) -> Reply:
     asked = search.parsed("Observation", pairs, base=fhir.base)
     if asked.private:
         raise refused(400, "security", "a citizen number must not stand in a URL", "patient")
-    locals = [f"Patient/{one.rpartition('/')[2]}" for value in subjects for one in value.split(",")]
-    reach = await access.with_consents(fhir.kit, who, reach, "fhir.search", locals)
+    reach = await access.with_consents(fhir.kit, who, reach, "fhir.search", patients_in(subjects))
+    criteria = await settled_first(fhir.kit.db, reach, asked.criteria)
     async with bounded(fhir) as db:
-        criteria = await settled(db, reach, asked.criteria)
         rows = await repository.latest(db, reach, criteria, most=most, limit=MOST + 1)
     if len(rows) > MOST:
         words = f"more than {MOST} observations; ask by category or code, or for fewer of each"
@@ -66,9 +66,9 @@ def _bare(name: str) -> str:
 
 def _most(pairs: Pairs) -> tuple[int, list[tuple[str, str]]]:
     said = [value for name, value in pairs if name == "max"]
-    if len(said) > 1 or any(not v.isascii() or not v.isdigit() or not int(v[:9]) for v in said):
-        raise refused(400, "value", "max is one whole number from 1 on", "max")
-    return int(said[0][:9]) if said else 1, [pair for pair in pairs if pair[0] != "max"]
+    if len(said) > 1:
+        raise refused(400, "value", "max stands more than once", "max")
+    return whole(said, "max", least=1) or 1, [pair for pair in pairs if pair[0] != "max"]
 
 
 def _of_each(rows: Sequence[Row], most: int) -> Iterable[Row]:

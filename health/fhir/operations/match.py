@@ -4,7 +4,6 @@ FHIR R4 patient-operation-match.html. The register is asked without anything bei
 names, the caller is told of those Patients that a search would show it, and of nobody else.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from health import repository
 from health.fhir import access, text
 from health.fhir.interactions import Fhir, Reply
 from health.fhir.negotiation import check_content
-from health.fhir.operations.parameters import given
+from health.fhir.operations.parameters import given, whole
 from health.fhir.operations.results import searchset
 from health.fhir.outcome import Issue, Refusal, refused
 from health.fhir.patient import person_of
@@ -61,16 +60,11 @@ async def match(request: Request, fhir: FhirDep, who: Anyone) -> Response:
 
 async def _asked(request: Request) -> tuple[dict[str, Any], bool, int]:
     """The Patient, whether only one that is certain is wanted, and how many."""
-    tree = await asyncio.to_thread(text.parsed, text.decoded(await request.body()))
-    if isinstance(tree, dict) and tree.get("resourceType") == "Patient":
-        return tree, False, DEFAULT
-    found = await given(request, _TAKES)
+    found = await given(request, _TAKES, alone=("resource", "Patient"))
     if not found["resource"]:
         raise refused(400, "required", "send the Patient to be matched", "Parameters.parameter")
-    said = "".join(found["count"]) or str(DEFAULT)
-    if not said.isascii() or not said.isdigit() or not int(said[:9]):
-        raise refused(400, "value", f"{said[:40]!r} is not a whole number from 1 on", "count")
-    return found["resource"][0], found["onlyCertainMatches"] == ["true"], min(int(said[:9]), MOST)
+    count = whole(found["count"], "count", least=1) or DEFAULT
+    return found["resource"][0], found["onlyCertainMatches"] == ["true"], min(count, MOST)
 
 
 async def _bounded(fhir: Fhir, who: Principal) -> None:

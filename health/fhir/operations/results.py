@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from health.fhir.paging import PARAMETER
+from health.fhir.bundle import bundle_of
+from health.fhir.paging import links
 from services.kit.database import Row
 
 
@@ -18,9 +19,6 @@ def searchset(
         entries: of each resource what `search` says of it; the resources go in as they are kept.
         following: the token of the next page.
     """
-    links = [{"relation": "self", "url": base + path}]
-    if following is not None:
-        links.append({"relation": "next", "url": f"{base}{path}?{PARAMETER}={following}"})
     found = [
         {
             "fullUrl": f"{base}{row['type']}/{row['id']}",
@@ -29,5 +27,4 @@ def searchset(
         }
         for search, row in entries
     ]
-    bundle: dict[str, object] = {"resourceType": "Bundle", "type": "searchset", "link": links}
-    return orjson.dumps({**bundle, "entry": found} if found else bundle)
+    return bundle_of("searchset", found, link=links(base, path, following=following))

@@ -1,13 +1,13 @@
 """`$status` and `$events` of Subscriptions (Subscriptions R5 Backport 1.1)."""
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from health import repository
 from health.criteria import Criteria, Ids
 from health.fhir import access
+from health.fhir.bundle import bundle_of
 from health.fhir.interactions import Fhir, Reply
-from health.fhir.operations.parameters import given
+from health.fhir.operations.parameters import given, whole
 from health.fhir.outcome import refused
 from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.fhir.subscriptions import bundles, telling
@@ -48,7 +48,7 @@ async def events(id: str, request: Request, fhir: FhirDep, who: Anyone) -> Respo
     reach = _reach(fhir, who)
     asked = await given(request, _ASKED)
     row = await _one(fhir, who, reach, id)
-    since, until = (_number(asked[name], name) for name in list(_ASKED)[:2])
+    since, until = (whole(asked[name], name) for name in list(_ASKED)[:2])
     [content] = asked["content"] or [row["said"]["content"]]
     if content not in CONTENTS:
         raise refused(400, "value", f"content is one of {', '.join(CONTENTS)}", "content")
@@ -66,14 +66,6 @@ async def events(id: str, request: Request, fhir: FhirDep, who: Anyone) -> Respo
     )
     shown = found if content != "empty" else []
     return response(Reply(bundles.notification(row, first, base=fhir.base, events=shown, content=content)))
-
-
-def _number(said: list[str], name: str) -> int | None:
-    if not said:
-        return None
-    if not said[0].isascii() or not said[0].isdigit() or len(said[0]) > 18:
-        raise refused(400, "value", "an event's number is a whole number", name)
-    return int(said[0])
 
 
 def _reach(fhir: Fhir, who: Principal) -> Reach:
@@ -104,5 +96,4 @@ def _statuses(fhir: Fhir, rows: list[Row]) -> Response:
     entries = [
         {"fullUrl": f"urn:uuid:{one['id']}", "resource": one, "search": {"mode": "match"}} for one in found
     ]
-    bundle = {"resourceType": "Bundle", "type": "searchset", "total": len(found)}
-    return response(Reply(orjson.dumps({**bundle, "entry": entries} if entries else bundle)))
+    return response(Reply(bundle_of("searchset", entries, total=len(found))))

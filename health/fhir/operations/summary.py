@@ -1,5 +1,6 @@
 """`Patient/$summary`: the International Patient Summary (HL7 IPS 2.0, OperationDefinition/summary)."""
 
+import asyncio
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +12,7 @@ from health.fhir.operations.everything import subject
 from health.fhir.operations.parameters import given
 from health.fhir.outcome import refused
 from health.fhir.routing import FhirDep, ParameterRoute, response
+from health.fhir.searching import bounded
 from health.keys import token_key_asked
 from health.reaching import Reach
 from health.repository import summaries
@@ -22,9 +24,12 @@ router = APIRouter(route_class=ParameterRoute, tags=["FHIR R4"])
 
 EACH = 100
 """Records of one type at most."""
+BESIDE_MAX = 1000
+"""Resources that come along because these refer to them; a reference to another one keeps its words."""
 ROUNDS = 3
 """What a report refers to (a result), and what that does (who made it)."""
 PROFILE = "http://hl7.org/fhir/uv/ips/StructureDefinition/Bundle-uv-ips"
+_Shown = tuple[Row, summary.Body]
 
 
 @router.get("/Patient/{id}/$summary")
@@ -67,8 +72,10 @@ def _check_profile(said: Sequence[str]) -> None:
 
 
 async def _summarised(fhir: Fhir, who: Principal, reach: Reach, pk: int, id: str) -> Reply:
-    async with fhir.kit.db.session() as db:
-        [own] = await summaries.named(db, reach, [f"Patient/{id}"])
+    async with bounded(fhir) as db:
+        own = await _parsed(await summaries.named(db, reach, [f"Patient/{id}"]))
+        if not own:
+            raise refused(404, "not-found", f"there is no Patient/{id} here for this caller")
         rows = await summaries.latest(
             db,
             reach,
@@ -78,37 +85,39 @@ async def _summarised(fhir: Fhir, who: Principal, reach: Reach, pk: int, id: str
             left_out=summary.SAYS_NOTHING,
             each=EACH,
         )
-        rows = [row for row in rows if summary.belongs(_body(row))]
-        beside = await _beside(db, reach, [own, *rows])
+        records = [one for one in await _parsed(rows) if summary.belongs(one[1])]
+        beside = await _beside(db, reach, [*own, *records])
         patients = await summaries.patients_of(db, pk)
-        kinds = (local.split("/") for local in summary.referred_to(map(_body, rows)))
+        kinds = (local.split("/") for local in summary.referred_to(body for _, body in records))
         names = await summaries.medications(db, [id for kind, id in kinds if kind == "Medication"])
-    shown = [own, *rows, *beside]
+    shown = [row for row, _ in (*own, *records, *beside)]
     await access.leave(fhir.kit, who, "fhir.read", shown, resource=f"Patient/{id}/$summary")
-    patient, *bodies = [_body(row) for row in shown]
-    summary.settle([patient, *bodies], patient, patients, names, fhir.base)
-    records, others = bodies[: len(rows)], bodies[len(rows) :]
     as_of = text.instant(max(row["ts"] for row in shown))
     special = any(row["special"] for row in shown)
-    found = summary.document(patient, records, others, base=fhir.base, as_of=as_of, special=special)
-    return Reply(found)
+    [(_, patient)] = own
+
+    def document() -> bytes:
+        listed, others = ([body for _, body in found] for found in (records, beside))
+        summary.settle([patient, *listed, *others], patient, patients, names, fhir.base)
+        return summary.document(patient, listed, others, base=fhir.base, as_of=as_of, special=special)
+
+    return Reply(await asyncio.to_thread(document))
 
 
-async def _beside(db: Connection, reach: Reach, rows: Sequence[Row]) -> list[Row]:
+async def _beside(db: Connection, reach: Reach, shown: Sequence[_Shown]) -> list[_Shown]:
     """What these refer to, as far as the caller may see it."""
-    known = {f"{row['type']}/{row['id']}" for row in rows}
-    found: list[Row] = []
-    latest = rows
+    known = {f"{row['type']}/{row['id']}" for row, _ in shown}
+    found: list[_Shown] = []
+    latest = shown
     for _ in range(ROUNDS):
-        wanted = summary.referred_to(map(_body, latest)) - known
+        wanted = sorted(summary.referred_to(body for _, body in latest) - known)[: BESIDE_MAX - len(found)]
         if not wanted:
             break
-        known |= wanted
-        latest = await summaries.named(db, reach, sorted(wanted))
+        known.update(wanted)
+        latest = await _parsed(await summaries.named(db, reach, wanted))
         found += latest
     return found
 
 
-def _body(row: Row) -> summary.Body:
-    body: summary.Body = text.parsed(row["body"])
-    return body
+async def _parsed(rows: Sequence[Row]) -> list[_Shown]:
+    return await asyncio.to_thread(lambda: [(row, text.parsed(row["body"])) for row in rows])

@@ -9,11 +9,10 @@ from uuid import uuid4
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from health import repository
 from health.fhir import access, text
 from health.fhir.interactions import Fhir, Reply
 from health.fhir.operations import codes
-from health.fhir.operations.parameters import Given, given
+from health.fhir.operations.parameters import Given, given, whole
 from health.fhir.outcome import Refusal, refused
 from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.repository import terminology as kept
@@ -78,9 +77,9 @@ async def validate_code_stored(id: str, request: Request, fhir: FhirDep, who: An
 
 async def _expanded(request: Request, fhir: Fhir, who: Principal, id: str | None) -> Reply:
     reach = access.reach(fhir.kit.policy, who, "ValueSet", "r")
-    asked = await given(request, EXPANDS, whole="valueSet")
+    asked = await given(request, EXPANDS, alone=("valueSet", "ValueSet"))
     words = unicodedata.normalize("NFKC", codes.one(asked, "filter") or "").lower().split()
-    offset, count = codes.number(asked, "offset") or 0, codes.number(asked, "count")
+    offset, count = whole(asked["offset"], "offset") or 0, whole(asked["count"], "count")
     active = codes.flag(asked, "activeOnly")
     codes.flag(asked, "excludeNested")  # an expansion here is always flat
     versions = dict(_pinned(one) for one in asked["system-version"])
@@ -150,18 +149,16 @@ async def _validated(request: Request, fhir: Fhir, who: Principal, id: str | Non
     wanted, abstract = codes.codings(asked), codes.flag(asked, "abstract")
     system, version = codes.one(asked, "system"), codes.one(asked, "systemVersion")
     versions = {system: version} if system and version else {}
-    row = None
     async with fhir.kit.db.session() as db:
         with codes.told():
             known = Terminology(db, reach, versions)
             value_set = await _which(fhir, known, asked, id)
             composed = await known.composed(value_set)
-            for coding in wanted:
-                row = next(iter(await kept.found(db, composed, coding[0], coding[1])), None)
-                if row is not None and abstract is False and row["abstract"]:
-                    row = None
-                if row is not None:
-                    break
+
+            async def look(coding: codes.Coding) -> Row | None:
+                return next(iter(await kept.found(db, composed, coding[0], coding[1])), None)
+
+            row, coding = await codes.first(wanted, look, abstract=abstract)
     where = f"the value set {value_set.title or value_set.url}"
     return codes.judged(row, coding, where, codes.one(asked, "displayLanguage"))
 
@@ -179,7 +176,4 @@ async def _which(fhir: Fhir, known: Terminology, asked: Given, id: str | None) -
     if url is not None:
         return await known.value_set(url, codes.one(asked, "valueSetVersion"))
     assert id is not None
-    row = await repository.read(known.db, known.reach, "ValueSet", id)
-    if row is None:
-        raise refused(404, "not-found", f"there is no ValueSet/{id} here for this caller")
-    return of_resource(orjson.loads(row["body"]))
+    return of_resource(orjson.loads((await codes.stored(known, "ValueSet", id))["body"]))

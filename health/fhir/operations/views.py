@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from health.fhir.bulk import asking
 from health.fhir.negotiation import JSON, NDJSON
-from health.fhir.operations.parameters import given
+from health.fhir.operations.parameters import given, whole
 from health.fhir.outcome import refused
 from health.fhir.routing import FhirDep, ParameterRoute
 from health.fhir.views import answer
@@ -38,11 +38,11 @@ async def run(request: Request, fhir: FhirDep, who: Anyone) -> Response:
     form = next(iter(asked["_format"]), "ndjson")
     if form not in answer.FORMATS:
         raise refused(406, "not-supported", f"_format is one of {', '.join(answer.FORMATS)}", "_format")
-    limit = next(iter(asked["_limit"]), str(answer.ROWS_MAX))
-    if not limit.isdecimal() or not 0 < int(limit[:9]) <= answer.ROWS_MAX:
+    limit = whole(asked["_limit"], "_limit", least=1)
+    if limit is not None and limit > answer.ROWS_MAX:
         raise refused(422, "value", f"_limit is from 1 to {answer.ROWS_MAX}", "_limit")
     reply = await answer.run(
         fhir, who, asked["viewResource"][0], asked["resource"], next(iter(asked["source"]), None),
-        form=form, header=asked["header"] != ["false"], limit=int(limit),
+        form=form, header=asked["header"] != ["false"], limit=limit,
     )  # fmt: skip
     return Response(reply.body, reply.status, headers=reply.headers)

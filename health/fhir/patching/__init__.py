@@ -5,7 +5,7 @@ from typing import Any
 from health.fhir import validation
 from health.fhir.outcome import Issue, Refusal, refused
 from health.fhir.patching import fhirpath_patch, json_patch
-from health.fhir.text import plain, written
+from health.fhir.text import check_depth, plain, written
 
 
 def patched(resource: dict[str, Any], patch: Any) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def patched(resource: dict[str, Any], patch: Any) -> dict[str, Any]:
         if issues:
             raise Refusal(400, issues)
         found = fhirpath_patch.patched(resource, patch)
+    check_depth(found)
     found = _without_empties(found)
     if not isinstance(found, dict) or (found.get("resourceType"), found.get("id")) != (kind, id):
         words = "a patch cannot change what a resource is, nor its id"

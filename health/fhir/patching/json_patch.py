@@ -1,13 +1,14 @@
 """JSON Patch (RFC 6902), its places written as JSON Pointers (RFC 6901)."""
 
-import copy
 import re
 from decimal import Decimal
 from typing import Any
 
 from health.fhir.outcome import Issue, Refusal
-from health.fhir.text import Number
+from health.fhir.text import Number, check_depth, parsed, written
 
+COPIED_MAX = 1_000_000
+"""Characters that the copies of one patch may add: each may hold all that the ones before made."""
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _NEEDS = {
     "add": {"value"},
@@ -25,9 +26,9 @@ def patched(document: Any, operations: list[Any]) -> Any:
     Raises:
         Refusal: 400 for what is no JSON Patch, 412 where a `test` fails, 422 where there is no such place.
     """
-    holder = [document]
+    holder, copied = [document], 0
     for n, operation in enumerate(operations):
-        _apply(holder, operation, n)
+        copied += _apply(holder, operation, n, COPIED_MAX - copied)
     return holder[0]
 
 
@@ -35,10 +36,11 @@ def _refused(status: int, code: str, words: str, n: int) -> Refusal:
     return Refusal(status, [Issue(code, f"operation {n}: {words}")])
 
 
-def _apply(holder: list[Any], operation: Any, n: int) -> None:
+def _apply(holder: list[Any], operation: Any, n: int, copies: int) -> int:
     """
     Args:
         holder: the document as its only item, so that the document itself can be replaced.
+        copies: characters that may be copied; how many were is returned.
     """
     if not isinstance(operation, dict) or operation.get("op") not in _NEEDS:
         raise _refused(400, "invalid", f"`op` is one of {', '.join(_NEEDS)}", n)
@@ -60,10 +62,17 @@ def _apply(holder: list[Any], operation: Any, n: int) -> None:
                 raise _refused(422, "processing", "nothing moves into itself", n)
             _add(holder, steps, _taken(holder, source, n), n)
         case "copy":
-            _add(holder, steps, copy.deepcopy(_at(holder, _steps(operation["from"], n), n)), n)
+            source = _at(holder, _steps(operation["from"], n), n)
+            check_depth(source)
+            text = written(source)
+            if len(text) > copies:
+                raise _refused(422, "too-costly", f"more than {COPIED_MAX:,} characters are copied", n)
+            _add(holder, steps, parsed(text), n)
+            return len(text)
         case _:
             if not _same(_at(holder, steps, n), operation["value"]):
                 raise _refused(412, "conflict", f"the test fails: {operation['path']!r} is not that", n)
+    return 0
 
 
 def _steps(pointer: Any, n: int) -> list[str]:

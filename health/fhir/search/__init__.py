@@ -16,6 +16,9 @@ from health.fhir.search.results import COUNT_DEFAULT, Include, Summary, Total
 from services.identity.shapes import CITIZEN_NUMBER
 from services.kit.telemetry import holds_citizen_number
 
+_ONCE = frozenset({"_count", "_sort", "_total", "_summary", "_elements"})
+"""Of two of these only the last would be looked at."""
+
 Handling = Literal["strict", "lenient"]
 Pair = tuple[str, str]
 
@@ -64,6 +67,8 @@ def parsed(
         try:
             if "\0" in value:
                 raise ValueError("no text holds a character U+0000")
+            if name in _ONCE and any(name == before for before, _ in found.understood):
+                raise ValueError("it is given more than once; say it once")
             if not _shaped(found, types, name, value):
                 clauses.append(clause(types, name, value, base))
                 found.private = found.private or holds_number(value)

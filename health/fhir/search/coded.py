@@ -8,7 +8,25 @@ from health.criteria import AnyOf, Chained, Clause, Coded, Criteria, Not, Pointe
 from health.fhir.outcome import refused
 from health.fhir.search.criteria import token_forms
 from health.reaching import Reach
-from services.kit.database import Connection
+from services.kit.database import Connection, Database
+
+
+async def settled_first(database: Database, reach: Reach, criteria: Criteria) -> Criteria:
+    """As `settled`, before a connection is taken that only reads: concepts of a CodeSystem are put into their
+    table when they are asked for first."""
+    if not any(map(_is_coded, criteria.clauses)):
+        return criteria
+    async with database.session() as db:
+        return await settled(db, reach, criteria)
+
+
+def _is_coded(clause: Clause) -> bool:
+    match clause:
+        case Not(inner):
+            return _is_coded(inner)
+        case AnyOf(clauses) | Chained(_, Criteria(_, clauses)) | Pointed(_, Criteria(_, clauses)):
+            return any(map(_is_coded, clauses))
+    return isinstance(clause, Coded)
 
 
 async def settled(db: Connection, reach: Reach, criteria: Criteria) -> Criteria:
@@ -29,8 +47,8 @@ async def _settled(db: Connection, reach: Reach, clause: Clause) -> Clause:
             return AnyOf(tuple([await _settled(db, reach, one) for one in clauses]))
         case Chained(keys, to):
             return Chained(keys, await settled(db, reach, to))
-        case Pointed(keys, by):
-            return Pointed(keys, await settled(db, reach, by))
+        case Pointed(_, by):
+            return replace(clause, by=await settled(db, reach, by))
         case Coded(relation, asked, names):
             codes = await _codes(db, reach, relation, asked)
             hashes = (hash for kind, name in names for one in codes for hash in token_forms(kind, name, *one))

@@ -50,6 +50,7 @@ _MODIFIERS = {
 }
 _COLUMNS = ("_id", "_lastUpdated")
 SPANS: dict[str, Span] = {"date": "dat", "number": "num", "quantity": "qty"}
+_A_PATIENT = ".where(resolve() is Patient)"
 _ELEMENT = re.compile(r"[A-Z]\w+\.(\w+)")
 
 
@@ -127,7 +128,7 @@ class _Parser:
         if parameter is None or parameter.kind != "reference" or kind not in parameter.targets:
             raise self._unknown(f"{source} has no reference parameter {reference!r} that leads to a {kind}")
         by = Criteria((source,), (self.of([source], rest, value, steps + 1),))
-        return Pointed(_keys(source, parameter), by)
+        return Pointed(_keys(source, parameter), by, patient=_names_patient(source, parameter))
 
     # By value
 
@@ -204,6 +205,17 @@ class _Parser:
             case "date" | "number" | "quantity":
                 return _between(SPANS[component.kind], kind, [name], [value])
         raise ValueError("such a composite cannot be searched for")
+
+
+def _names_patient(kind: str, parameter: Parameter) -> bool:
+    """Whether the parameter's one value is what decides in whose compartment a resource is kept."""
+    first = next(iter(definitions().compartment.get(kind, ())), None)
+    if first is None:
+        return False
+    deciding = definitions().parameters[kind][first].expression
+    [path, deciding] = [text.removesuffix(_A_PATIENT) for text in (parameter.expression, deciding)]
+    element = path.removeprefix(f"{kind}.")
+    return path == deciding and definitions().elements[kind].get(element) == "Reference"
 
 
 def _keys(kind: str, parameter: Parameter) -> tuple[int, ...]:

@@ -93,7 +93,7 @@ def order(types: Sequence[str], value: str) -> tuple[Order, ...]:
         name = written.strip().removeprefix("-")
         try:
             found.append(_order(types, name, descending=written.strip().startswith("-")))
-        except KeyError as error:
+        except (KeyError, ValueError) as error:  # no such parameter, or not one of one kind
             raise Unknown("_sort", f"{types[0]} cannot be sorted by {name[:40]!r}") from error
     return tuple(found)
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 
 from health.fhir.subscriptions.topics import guide
+from health.fhir.text import instant
 from services.kit.database import Row
 
 
@@ -39,7 +40,7 @@ def status(row: Row, kind: str, *, base: str, upto: int, state: str, events: Seq
 
 def _event(base: str, event: Row) -> Iterable[dict[str, Any]]:
     yield {"name": "event-number", "valueString": str(event["number"])}
-    yield {"name": "timestamp", "valueInstant": _instant(event["at"])}
+    yield {"name": "timestamp", "valueInstant": instant(event["at"])}
     if event["id"] is not None:
         reference = {"reference": f"{base}{event['type']}/{event['id']}"}
         yield {"name": "focus", "valueReference": reference}
@@ -68,7 +69,7 @@ def notification(row: Row, first: Any, *, base: str, events: Sequence[Row], cont
             "id": str(uuid4()),
             "meta": {"profile": [guide("backport-subscription-notification-r4")]},
             "type": "history",
-            "timestamp": _instant(datetime.now(UTC)),
+            "timestamp": instant(datetime.now(UTC)),
             "entry": entries,
         }
     )
@@ -81,7 +82,3 @@ def _entry(base: str, one: Row, content: str) -> dict[str, Any]:
     if content == "full-resource":
         found["resource"] = orjson.Fragment(one["body"])
     return {**found, "request": request, "response": {"status": "201" if one["created"] else "200"}}
-
-
-def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,6 +16,8 @@ UCUM = "http://unitsofmeasure.org"
 _DIGITS = 28
 _LENGTH_MAX = 100
 _EXPONENT_MAX = 99
+_MAGNITUDE_MAX = 1000
+"""Digits before or after the point: exact fractions of more take minutes to reckon with."""
 _TOKEN = re.compile(
     r"(?P<sign>[./()])|\{[^{}]*\}"
     r"|(?P<atom>10[*^]|(?:\[[^\[\]\s]*\]|[A-Za-z%'\"_])+)(?P<exponent>[+-]?\d+)?|(?P<factor>\d+)"
@@ -45,13 +47,20 @@ def canonical(value: Decimal, unit: str) -> tuple[Decimal, str] | None:
         unit: a case-sensitive UCUM code.
 
     Returns:
-        None for what is no UCUM unit.
+        None for what is no UCUM unit, and for amounts that are too large, small or fine to be compared.
     """
+    if not _moderate(value):
+        return None
     if unit in _TEMPERATURES:
         first, factor = _TEMPERATURES[unit]
         return _decimal((Fraction(value) + first) * factor), "K"
     found = factor_of(unit)
-    return None if found is None else (_decimal(Fraction(value) * found[0]), found[1])
+    amount = None if found is None else _decimal(Fraction(value) * found[0])
+    return None if found is None or amount is None or not _moderate(amount) else (amount, found[1])
+
+
+def _moderate(value: Decimal) -> bool:
+    return abs(value.adjusted()) <= _MAGNITUDE_MAX and int(value.as_tuple().exponent) >= -_MAGNITUDE_MAX
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,6 @@
 """Where the R4B models have a word to say: what they ask beyond the schema and our checks is the form of some
-primitives, and in a few types an element. Without a doubt of that kind a resource is spared the models, which
-cost more than all else together.
+primitives. Without a doubt of that kind a resource is spared the models, which cost more than all else
+together.
 """
 
 import re
@@ -12,9 +12,6 @@ from typing import Any
 from health.fhir.definitions import definitions
 
 Doubt = Callable[[Any], bool]
-
-STRICTER = frozenset({"Evidence", "EvidenceVariable_Characteristic"})
-"""Types that R4B asks more of, or has other elements for, than R4."""
 
 _MOMENT = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d:[0-5]\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d))?)?)?", re.ASCII)
 _TIME = re.compile(r"\d\d:\d\d:[0-5]\d(\.\d{1,6})?", re.ASCII)
@@ -46,7 +43,7 @@ def _of_kind(kind: str) -> Doubt:
                 return True
         return False
 
-    return _always if kind in STRICTER else doubt
+    return doubt
 
 
 def _elements(kind: str) -> dict[str, Doubt]:

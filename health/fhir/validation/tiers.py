@@ -23,6 +23,8 @@ _ISSUE_CODE = {
     "enum": "code-invalid",
     "const": "code-invalid",
 }
+_MADE_ANEW = frozenset({"Evidence", "EvidenceVariable"})
+"""Types of which R4B requires elements that R4 has not."""
 # A primitive array may hold null where only its `_` companion says something (json.html#primitive); the
 # schema knows no null. Each placeholder stands for a value of the type its neighbours have.
 _PLACEHOLDERS: tuple[tuple[type, Any], ...] = ((bool, True), (int, 1), (float, 1.0), (str, "1970"))
@@ -99,7 +101,9 @@ def _primitive_of_pattern() -> dict[str, str]:
 
 @cache
 def _model(kind: str) -> Any:
-    """The R4B model; None for the 13 types of R4 that R4B dropped (they have the schema only)."""
+    """The R4B model; None for types that R4B dropped or made anew: these have the schema and our checks."""
+    if kind in _MADE_ANEW:
+        return None
     try:
         return get_fhir_model_class(kind)
     except ValueError:

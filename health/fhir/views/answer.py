@@ -26,14 +26,14 @@ FORMATS = {"ndjson": "application/x-ndjson", "json": "application/json", "csv": 
 
 async def run(
     fhir: Fhir, who: Principal, definition: dict[str, Any], resources: Sequence[Any], source: str | None,
-    *, form: str, header: bool, limit: int,
+    *, form: str, header: bool, limit: int | None,
 ) -> Reply:  # fmt: skip
     """The rows of a view.
 
     Args:
         source: id or URL of the client's export; without it the view is run over `resources`.
         header: a CSV begins with the columns' names.
-        limit: rows that are enough.
+        limit: rows that are enough, `ROWS_MAX` at most; None for all.
 
     Raises:
         Refusal: 403, 404 for an export that is not the client's or a type it may not read; 422 for a wrong
@@ -56,7 +56,7 @@ async def run(
             raise refused(
                 422, "too-costly", "the view's expressions take too long", "viewResource"
             ) from error
-        if len(rows) >= limit:
+        if limit is not None and len(rows) >= limit:
             break
         if len(rows) > ROWS_MAX:
             words = f"the view gives more than {ROWS_MAX} rows; set _limit, or run it over the export's files"
