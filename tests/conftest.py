@@ -24,7 +24,7 @@ import pytest
 from services.kit.database import prepare_connection, role_of
 from services.kit.settings import Settings
 from services.stack.house import named
-from services.stack.processes import collect_less, started_at
+from services.stack.processes import started_at
 from tests.support.apart import Apart, running_apart
 from tests.support.databases import TestServers, test_servers
 from tests.support.issuer import Issuer
@@ -36,10 +36,6 @@ IN_MEMORY_FROM_BYTES = 3 * 2**30
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the full-length runs too")
-
-
-def pytest_configure() -> None:
-    collect_less()
 
 
 LONGEST_FIRST = ("stack", "chaos", "conformance", "journeys", "gateway", "city", "audit", "health")

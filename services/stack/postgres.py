@@ -22,7 +22,9 @@ SUPERUSER = "postgres"
 DATABASE = "huimin"
 
 TUNING = {
-    # sized for 2 cores and 2 GB, but for `sized`; everything acknowledged is on disk (synchronous_commit)
+    # sized for 2 cores and 2 GB; everything acknowledged is on disk (synchronous_commit)
+    "shared_buffers": "128MB",
+    "effective_cache_size": "1GB",
     "work_mem": "8MB",
     "maintenance_work_mem": "96MB",
     "max_connections": "150",
@@ -52,7 +54,8 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 def sized() -> dict[str, str]:
     """Settings by the machine's memory, or what a container is given of it: a sixteenth is the server's own
-    cache, which takes memory only as it fills; half, it is told, is the system's."""
+    cache, which takes memory only as it fills; half, it is told, is the system's. Test runs do without: each
+    truncation looks through the whole cache."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
     megabytes = min(pages, int(limit) if limit.isdigit() else pages) // 2**20
@@ -111,7 +114,7 @@ class Postgres(Program):
         self._archives = archive_timeout_s is not None
         self._mirror = mirror
         self._was_there = False
-        self._tuning = {**TUNING, **sized(), **(WITHOUT_SAFETY if disposable else {})}
+        self._tuning = {**TUNING, **(WITHOUT_SAFETY if disposable else sized())}
         if archive_timeout_s is not None:
             self._tuning |= {"archive_mode": "on", "archive_command": ARCHIVE_COMMAND}
             self._tuning["archive_timeout"] = str(archive_timeout_s)

@@ -62,7 +62,8 @@ def zipped(files: Mapping[str, str | bytes], *, compression: int = zipfile.ZIP_D
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            # Without the time of day: the same files are the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), content, compress_type=compression)
     return out.getvalue()
 
 
