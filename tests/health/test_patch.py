@@ -73,6 +73,7 @@ class TestJsonPatch:
             ([{"op": "replace", "path": "/resourceType", "value": "Person"}], 422),
             ([{"op": "replace", "path": "", "value": []}], 422),
             ([{"op": "fly", "path": "/birthDate"}], 400),
+            ([{"op": [], "path": "/birthDate"}], 400),
             ([{"op": "add", "path": "/birthDate"}], 400),
             ([{"op": "remove", "path": "birthDate"}], 400),
             (["remove"], 400),

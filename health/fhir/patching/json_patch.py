@@ -42,9 +42,9 @@ def _apply(holder: list[Any], operation: Any, n: int, copies: int) -> int:
         holder: the document as its only item, so that the document itself can be replaced.
         copies: characters that may be copied; how many were is returned.
     """
-    if not isinstance(operation, dict) or operation.get("op") not in _NEEDS:
+    op = operation.get("op") if isinstance(operation, dict) else None
+    if not isinstance(op, str) or op not in _NEEDS:
         raise _refused(400, "invalid", f"`op` is one of {', '.join(_NEEDS)}", n)
-    op = operation["op"]
     for name in sorted(_NEEDS[op] - operation.keys()):
         raise _refused(400, "required", f"{op} needs `{name}`", n)
     steps = _steps(operation.get("path"), n)
