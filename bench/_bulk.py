@@ -20,7 +20,7 @@ _NPI = re.compile(rb'(us-npi",\s*"value":\s*")')
 
 
 class AsHospital(httpx.Auth):
-    """A hospital that asks for a new token every four minutes: they last ten, and loading may take longer."""
+    """A hospital that asks for a new token every four minutes: loading may take longer than one lasts."""
 
     def __init__(self, suite: Suite) -> None:
         self._suite = suite

@@ -193,7 +193,7 @@ def split(locals: Iterable[str]) -> tuple[list[str], list[str]]:
 # Keeping
 
 COPIED_FROM = 50
-"""From so many versions on COPY costs less than one statement for all tables."""
+"""So many versions go in by COPY, fewer by one statement without a round trip for each table."""
 
 
 async def next_pks(db: Connection, number: int) -> list[int]:

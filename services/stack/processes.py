@@ -32,7 +32,7 @@ def dies_with_parent(number: signal.Signals) -> Callable[[], None]:
 def collect_less() -> None:
     """Has the collector look at new objects in this process every 50,000 and not every 700.
 
-    Rows by the thousand are no cycles; each look at them costs as much as to read them.
+    Rows by the thousand are no cycles.
     """
     gc.set_threshold(50_000, 20, 50)
 
