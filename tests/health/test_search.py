@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from health.criteria import Pointed
 from health.fhir import search
 from health.fhir.outcome import Refusal
 from tests.health.support import (
@@ -320,3 +321,12 @@ class TestHere:
         assert list(issues(answer.json())) == [
             ("not-supported", "Bundle.entry[1].resource.subject.reference")
         ]
+
+
+@pytest.mark.parametrize(("kind", "patient"), [("Patient", True), ("Group", False), ("Device", False)])
+def test_only_a_patient_is_looked_for_by_compartment(kind: str, patient: bool) -> None:
+    """A Group may be the subject of an Observation too, and is in nobody's compartment."""
+    asked = search.parsed(kind, [("_has:Observation:subject:code", "x")], base="http://here/fhir/")
+    [clause] = asked.criteria.clauses
+    assert isinstance(clause, Pointed)
+    assert clause.patient is patient

@@ -118,6 +118,7 @@ FOUND = [
     ("Patient?_has:Observation:patient:code=2339-0", "chen wang"),
     ("Patient?_has:Observation:subject:identifier=low,high", "chen"),
     ("Patient?_has:Observation:performer:identifier=low", ""),
+    ("Encounter?_has:Observation:encounter:identifier=high", "visit"),
     ("Patient?_has:Observation:patient:encounter.class=AMB", "chen"),
     ("Organization?_has:Patient:organization:_has:Observation:patient:value-quantity=gt130", "ward"),
     ("Observation?_has:DiagnosticReport:result:performer.name=化验", "low high"),

@@ -128,7 +128,8 @@ class _Parser:
         if parameter is None or parameter.kind != "reference" or kind not in parameter.targets:
             raise self._unknown(f"{source} has no reference parameter {reference!r} that leads to a {kind}")
         by = Criteria((source,), (self.of([source], rest, value, steps + 1),))
-        return Pointed(_keys(source, parameter), by, patient=_names_patient(source, parameter))
+        patient = kind == "Patient" and _names_patient(source, parameter)
+        return Pointed(_keys(source, parameter), by, patient=patient)
 
     # By value
 
