@@ -111,7 +111,8 @@ async def test_an_answer_after_the_deadline_counts_as_none(
 ) -> None:
     async def late_once(_: web.Request) -> web.StreamResponse:
         if len(receiver.got) == 1:
-            await asyncio.sleep(11)
+            # Far past the deadline: a sender that was busy must not find it after all.
+            await asyncio.sleep(60)
         return web.Response(status=204)
 
     receiver.answer = late_once

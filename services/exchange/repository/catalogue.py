@@ -8,6 +8,9 @@ from services.kit.database import Connection, Row
 
 async def upsert_datasets(db: Connection, provider: str, offers: Sequence[dict[str, Any]]) -> None:
     """The provider's offers as just heard; what it no longer names is marked as withdrawn."""
+    # One hearing after another: two that bring the same new name meet at its second key, which is no conflict
+    # target and would be an error.
+    await db.execute("select pg_advisory_xact_lock(hashtextextended('datasets of ' || $1, 0))", provider)
     await db.execute(
         """insert into dataset as known (id, provider, name, description, fresh_at)
            select $1 || '.' || (offer ->> 'dataset'), $1, offer ->> 'dataset', offer - 'fresh_at',
