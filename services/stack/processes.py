@@ -76,8 +76,8 @@ def send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
-def end_group(leader: int, since: int | None) -> None:
-    """Kills what a process of ours had started and left in its group.
+def end_group(leader: int, since: int | None) -> list[tuple[int, int]]:
+    """Kills what a process of ours had started and left in its group: pids and when each started.
 
     Looked up one by one: once the leader is gone its number may lead somebody else's group.
 
@@ -85,12 +85,13 @@ def end_group(leader: int, since: int | None) -> None:
         since: when the leader started (see `started_at`); nothing of its group is older.
     """
     if since is None:
-        return
-    session = os.getsid(0)
+        return []
+    session, killed = os.getsid(0), []
     for pid, fields in _stats():
         mine = int(fields[2]) == leader and int(fields[3]) == session and int(fields[19]) >= since
-        if mine and pid != os.getpid():
-            send(pid, signal.SIGKILL)
+        if mine and pid != os.getpid() and send(pid, signal.SIGKILL):
+            killed.append((pid, int(fields[19])))
+    return killed
 
 
 def _stats() -> Iterator[tuple[int, list[str]]]:

@@ -34,6 +34,7 @@ STABLE_S = 60.0
 """A child that ran this long is restarted at once when it dies."""
 PULSE_EVERY_S = 5.0
 LOG_LINES_SHOWN = 12
+GONE_S = 5.0
 
 
 @dataclass
@@ -297,14 +298,15 @@ class Supervisor:
         process = child.process
         if process is None:
             return
-        self._end_group(child)
+        killed = self._end_group(child)
         await process.wait()
+        for pid, started in killed:  # a large one takes its time to go
+            await asyncio.to_thread(wait_gone, pid, started, GONE_S)
 
     @staticmethod
-    def _end_group(child: Child) -> None:
+    def _end_group(child: Child) -> list[tuple[int, int]]:
         """What the child itself had started (a pool process, a backend) ends with it."""
-        if child.process is not None:
-            end_group(child.process.pid, child.started)
+        return [] if child.process is None else end_group(child.process.pid, child.started)
 
     def _why_not(self, child: Child, error: Exception) -> str:
         program = child.program

@@ -9,14 +9,12 @@ import pytest
 
 from services.stack.demo.asking import words_of
 from services.stack.demo.checks import CheckTable
-from services.stack.processes import descendants, started_at
 from services.stack.terminal import Refusal
-from tests.support.suite import start_suite, stop_suite
+from tests.support.suite import all_of, none_left, start_suite, stop_suite
 
 SMALL = "60"
 
 
-@pytest.mark.timeout(300)
 def test_check_holds_and_leaves_nothing_running(public_folder: Path) -> None:
     suite = start_suite(public_folder, "demo", "--check", "--people", SMALL)
     try:
@@ -32,7 +30,6 @@ def test_check_holds_and_leaves_nothing_running(public_folder: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_the_demo_shows_where_to_look_a_query_with_its_answer_and_warnings(public_folder: Path) -> None:
     suite = start_suite(public_folder, "demo", "--people", SMALL, "--speed", "3000")
     try:
@@ -43,10 +40,10 @@ def test_the_demo_shows_where_to_look_a_query_with_its_answer_and_warnings(publi
         assert "password: huimin-demo" in printed
         assert "✗" not in printed
         printed = wait_for(suite.output, r"⚠ (YELLOW|ORANGE|RED) +RAISED", 60)
-        pids = descendants(suite.process.pid)
+        pids = all_of(suite)
         suite.process.send_signal(signal.SIGINT)
         assert suite.process.wait(60) == 0
-        assert all(started_at(pid) is None for pid in pids)
+        assert none_left(pids)
         assert "Traceback" not in suite.output.read_text()
     finally:
         stop_suite(suite)

@@ -22,13 +22,13 @@ import pytest
 from services.stack.ground import NOBODY, Ground
 from services.stack.home import Home
 from services.stack.postgres import Postgres
-from services.stack.processes import descendants, send, started_at
+from services.stack.processes import send, started_at
 from services.stack.program import Program
 from services.stack.supervisor import Supervisor
-from tests.support.suite import Suite, start_suite, stop_suite
+from tests.support.suite import Suite, all_of, none_left, start_suite, stop_suite
 
 pytestmark = pytest.mark.chaos
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 Start = Callable[..., Suite]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -77,16 +77,8 @@ def eventually(check: Callable[[], object], seconds: float = WITHIN_S) -> None:
         time.sleep(0.05)
 
 
-def pids_of(suite: Suite) -> list[int]:
-    return descendants(suite.process.pid)
-
-
-def none_left(pids: list[int]) -> bool:
-    return all(started_at(pid) is None for pid in pids)
-
-
 def kill_all(suite: Suite) -> None:
-    for pid in reversed(pids_of(suite)):
+    for pid in reversed(all_of(suite)):
         send(pid, signal.SIGKILL)
     suite.process.wait()
 
@@ -104,7 +96,7 @@ def test_a_killed_server_comes_back_at_its_port(bare: Start, name: str) -> None:
 
 def test_ctrl_c_stops_everything_cleanly(bare: Start) -> None:
     suite = bare()
-    pids = pids_of(suite)
+    pids = all_of(suite)
     assert stop_suite(suite) == 0
     assert none_left(pids)
     assert suite.home.running() is None
@@ -124,7 +116,7 @@ def test_a_restart_keeps_data_and_ports(bare: Start) -> None:
 def test_a_killed_supervisor_leaves_nothing_behind(bare: Start) -> None:
     first = bare()
     sql(first, "create table kept as select 7 as it")
-    pids = pids_of(first)
+    pids = all_of(first)
     os.kill(first.process.pid, signal.SIGKILL)
     first.process.wait()
     eventually(lambda: none_left(pids))
@@ -211,7 +203,7 @@ def test_no_secret_on_a_command_line_or_readable_by_others(bare: Start) -> None:
     config = data_of(suite, "valkey") / "valkey.conf"
     password = re.search(r"requirepass (\w+)", config.read_text())
     assert password is not None
-    for pid in pids_of(suite):
+    for pid in all_of(suite):
         command = Path(f"/proc/{pid}/cmdline").read_text()
         assert password[1] not in command
         assert suite.home.secret() not in command
@@ -308,7 +300,7 @@ class Ticking(Program):
 
     name = "ticking"
     title = "ticking"
-    pulse_within_s = 1.0
+    pulse_within_s = 2.0
 
     def __init__(self, folder: Path) -> None:
         self._pulse = folder / "pulse"
@@ -335,7 +327,7 @@ async def test_a_frozen_process_is_ended_and_started_again(
         child = supervisor.children["ticking"]
         assert child.process is not None
         first = child.process.pid
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(3.0)
         assert (child.restarts, child.process.pid) == (0, first), "its heart beats"
         os.kill(first, signal.SIGSTOP)
         async with asyncio.timeout(WITHIN_S):

@@ -19,7 +19,7 @@ from services.kit.calls import DomainError
 from services.kit.settings import Settings
 from services.stack.clients import ClientFile, calls_as_stack, register, words_of
 from services.stack.home import ROOT, Home
-from services.stack.processes import dies_with_parent
+from services.stack.processes import descendants, dies_with_parent, is_same_process, started_at
 from services.stack.program import free_port, python_environment
 from services.stack.signin import sign_in
 
@@ -125,7 +125,7 @@ class Suite:
         if time.monotonic() > until:
 
             async def enter() -> str:
-                async with httpx.AsyncClient(timeout=30.0) as http:
+                async with httpx.AsyncClient(timeout=60.0) as http:
                     return await sign_in(http, self.base_url, username, password)
 
             token = in_thread(enter)
@@ -209,6 +209,15 @@ def start_suite(
             extra_groups=None if uid is None else (),
         )
     return Suite(home, port, process, output)
+
+
+def all_of(suite: Suite) -> dict[int, int | None]:
+    """The suite and everything it started: pids, and when each began, as a pid is given out again."""
+    return {pid: started_at(pid) for pid in descendants(suite.process.pid)}
+
+
+def none_left(pids: dict[int, int | None]) -> bool:
+    return not any(is_same_process(pid, started) for pid, started in pids.items())
 
 
 def stop_suite(suite: Suite) -> int:
