@@ -167,7 +167,7 @@ async def _failed(kit: Kit, row: Row, error: DomainError) -> None:
 
 async def _put_off(kit: Kit, row: Row, reason: str, seconds: float) -> None:
     async with kit.db.transaction() as tx:
-        await table.put_off(tx, row["id"], reason=reason[:500], seconds=seconds)
+        await table.put_off(tx, row, reason=reason[:500], seconds=seconds)
 
 
 def _opened(kit: Kit, id: UUID, sealed: str) -> str:

@@ -53,12 +53,11 @@ async def candidates(
     newcomer = Facts(uuid4(), near=await registers.area_of_organisation(tx, scope)).with_added(checked)
     await lookalikes.find(tx, [newcomer], hold=False)
     _add(found, known, lookalikes.of(newcomer.pid))
-    best = sorted(found.items(), key=lambda one: (-one[1][1], one[0]))[:limit]
-    ids = await pairs.understood_ids(tx, sector, [pid for pid, _ in best])
+    ids = await pairs.understood_ids(tx, sector, list(found))
+    here = [one for one in found.items() if ids[one[0]]]
+    best = sorted(here, key=lambda one: (-one[1][1], one[0]))[:limit]
     told = {
-        pid: PersonCandidate(sector_ids=ids[pid], grade=grade, score=score)
-        for pid, (grade, score) in best
-        if ids[pid]
+        pid: PersonCandidate(sector_ids=ids[pid], grade=grade, score=score) for pid, (grade, score) in best
     }
     await tx.leaf(
         action="persons.resolved",

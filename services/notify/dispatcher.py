@@ -220,9 +220,10 @@ class _Dispatcher:
         return self._opened[sealed]
 
     async def _note(self, tx: Any, done: list[_Done]) -> None:
-        await repository.note_outcomes(tx, [_noted(one) for one in done])
+        # Destinations before their deliveries: whoever removes one locks them so.
         healths = _healths(done)
         await repository.note_health(tx, healths)
+        await repository.note_outcomes(tx, [_noted(one) for one in done])
         await disabling.end(tx, _of(done, Outcome.GONE))
         await disabling.disable(tx, [id for id, well, _ in healths if not well], _of(done, Outcome.CLOSED))
 

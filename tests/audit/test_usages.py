@@ -42,7 +42,7 @@ async def exchange(house: RunningServices) -> httpx.AsyncClient:
 
 async def in_tree(house: RunningServices) -> None:
     """Until a signed head covers every leaf there is."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with house.kit("audit").db.read() as db:
                 head = await repository.latest_head(db)

@@ -30,7 +30,7 @@ def some_accesses(suite: Suite) -> None:
     suite.as_stack("GET", "audit", "/audit/leaves")
     until = time.monotonic() + 10
     while time.monotonic() < until:
-        if httpx.get(f"{suite.base_url}/audit/heads/latest").json().get("size", 0) > 0:
+        if httpx.get(f"{suite.base_url}/audit/heads/latest", timeout=60).json().get("size", 0) > 0:
             return
         time.sleep(0.1)
     raise AssertionError("no head was signed over the accesses")

@@ -187,7 +187,7 @@ async def battlefield_with_database(folder: Path, **environment: str) -> AsyncIt
     )
     part.start()
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await postgres.ready()
         environment = {"HUIMIN_DISK_PATH": str(postgres.data), **environment}
         async with _laid_out(folder, postgres.url("postgres"), {"postgres": part}, **environment) as found:

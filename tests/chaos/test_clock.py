@@ -22,7 +22,7 @@ from tests.kit.scratch import OpenDoors, make_schema, opened, scratch_settings
 from tests.support.databases import TestServers
 from tests.support.issuer import Issuer
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.chaos
 
 CLOCK = """
 create schema jumped;

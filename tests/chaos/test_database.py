@@ -12,7 +12,7 @@ from tests.chaos.proof import check, settled
 from tests.chaos.way import Way, a_way
 from tests.support.databases import TestServers
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.chaos
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def far(servers: TestServers, public_folder: Path, way: Way) -> AsyncItera
 
 
 async def test_a_slow_database_loses_nothing(far: Field, way: Way) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         for delay_s in (0.05, 0.2):
             way.delay_s = delay_s
             for n in range(3):
@@ -43,7 +43,7 @@ async def test_a_slow_database_loses_nothing(far: Field, way: Way) -> None:
 
 
 async def test_a_database_that_does_not_answer_is_a_clear_refusal(far: Field, way: Way) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         assert await far.push(client, ["thing 1"])
         way.open.clear()
         pushing = [asyncio.create_task(far.post(client, ["thing 1", f"thing {n}"])) for n in range(12)]
@@ -64,7 +64,7 @@ async def test_a_database_that_does_not_answer_is_a_clear_refusal(far: Field, wa
 
 
 async def test_a_killed_database_has_every_acknowledged_push(public_folder: Path) -> None:
-    async with battlefield_with_database(public_folder) as field, httpx.AsyncClient() as client:
+    async with battlefield_with_database(public_folder) as field, httpx.AsyncClient(timeout=60) as client:
         for turn in range(3):
             for n in range(10):
                 await field.push(client, [f"thing {(turn + n) % 5}", "thing 7"])

@@ -22,7 +22,6 @@ from tests.kit.scratch import settings_for
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is made by root alone"),
 ]
 SIZE_MB = 384
@@ -79,7 +78,7 @@ async def test_pushes_are_refused_before_there_is_no_room_and_all_else_goes_on(
 ) -> None:
     hospital, staff = as_(field, "organisation"), as_(field, "staff")
     source = f"http://127.0.0.1:{field.ports['source a']}"
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         assert (await field.post(client, ["thing 1"], **hospital)).status_code == 200
         with filled(small_disk, left_mb=RESERVE_MB // 2):
             refused = await field.post(client, ["thing 1"], **hospital)
@@ -99,7 +98,7 @@ async def test_pushes_are_refused_before_there_is_no_room_and_all_else_goes_on(
 @pytest.mark.parametrize("field", [0], indirect=True)
 async def test_without_a_reserve_a_full_disk_halves_nothing(field: Field, small_disk: Path) -> None:
     answers: list[httpx.Response] = []
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         assert await field.push(client, ["thing 1"])
         with filled(small_disk, left_mb=2):
             for turn in range(60):

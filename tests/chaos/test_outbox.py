@@ -17,7 +17,6 @@ A_PUSH = 20
 pytestmark = pytest.mark.chaos
 
 
-@pytest.mark.timeout(300)
 async def test_every_event_takes_effect_once_and_in_order_whatever_is_killed(field: Field) -> None:
     await rage(field, events=2_000, rounds=1)
 
@@ -78,7 +77,7 @@ async def push_until(field: Field, events: int, rounds: int) -> None:
                 committed += len(set(things))
             await asyncio.sleep(0.1)
 
-    async with httpx.AsyncClient() as client, asyncio.TaskGroup() as group:
+    async with httpx.AsyncClient(timeout=60) as client, asyncio.TaskGroup() as group:
         for seed in range(4):
             group.create_task(pusher(client, seed * 1000))
 

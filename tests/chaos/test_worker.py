@@ -21,7 +21,7 @@ from services.stack.processes import dies_with_parent
 from tests.kit.scratch import make_schema, opened, scratch_settings
 from tests.support.databases import TestServers
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.chaos
 
 COUNTED = """
 create table counted (place bigint generated always as identity, job uuid, n int, attempt int);
@@ -93,7 +93,7 @@ async def test_the_job_of_a_frozen_worker_is_finished_by_another(office: Kit, tm
         await until(office, job, attempt=2, numbers=5)
         first.signal(signal.SIGCONT)
         await until(office, job, attempt=2, state="done")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while "another runner" not in first.log.read_text():  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
         rows = await written(office, job)

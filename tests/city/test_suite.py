@@ -23,8 +23,6 @@ from tests.support.suite import Suite, in_thread, running_suite
 PEOPLE, SEED = 200, 3
 RUN_S = 90.0
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @dataclass(frozen=True)
 class Pushed:

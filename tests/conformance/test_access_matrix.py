@@ -17,8 +17,6 @@ from tests.conformance.matrix.documents import REFUSED, Seen
 from tests.conformance.matrix.world import CALLERS, PERSONS, World, build
 from tests.support.suite import Suite, running_suite
 
-pytestmark = pytest.mark.timeout(300)
-
 FILE = Path(__file__).with_name("access_matrix.toml")
 TABLE: dict[str, Any] = tomllib.loads(FILE.read_text(encoding="utf-8"))
 CLASSES: dict[str, dict[str, Any]] = TABLE["classes"]

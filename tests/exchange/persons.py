@@ -136,7 +136,7 @@ class House:
             buffer = self.running.kit(service).leaves
             assert buffer is not None
             await buffer.flush()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 async with kit.db.read() as db:
                     head, waiting = await log.latest_head(db), 0

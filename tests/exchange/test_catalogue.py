@@ -294,7 +294,7 @@ async def test_a_service_that_never_answers_does_not_stop_the_others(
     monkeypatch.setattr(catalogue, "refresh", refresh)
     running = asyncio.create_task(catalogue.keep_fresh(exchange.kit))
     try:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60):
             await enough.wait()
     finally:
         running.cancel()

@@ -65,13 +65,16 @@ async def test_revoked_is_revoked_at_once_and_for_good(house: House) -> None:
 
 async def test_it_holds_from_its_first_to_its_last_moment(house: House) -> None:
     person = await house.person()
-    soon = datetime.now(UTC) + timedelta(seconds=1.2)
-    await given(house, person, valid_until=soon.isoformat())
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     await given(house, person, purpose="research", valid_from=later)
-    assert await asked(house, person) == [True]
     assert await asked(house, person, purpose="research") == [False]
-    await asyncio.sleep(1.3)
+    for seconds in (0.5, 5.0, 60.0):
+        soon = datetime.now(UTC) + timedelta(seconds=seconds)
+        await given(house, person, valid_until=soon.isoformat())
+        if (found := await asked(house, person)) == [True] or datetime.now(UTC) < soon:
+            break  # else this machine was too busy to ask in time
+    assert found == [True]
+    await asyncio.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()) + 0.05)
     assert await asked(house, person) == [False]
 
 

@@ -363,7 +363,7 @@ async def test_a_report_nobody_answers_in_time_is_overdue_and_tells_once(house: 
     report = await reported(house, person)
     async with house.running.kit("exchange").db.transaction() as tx:
         await tx.execute("update usage_report set due_at = now() where id = $1::text::uuid", report["id"])
-    for _ in range(200):
+    for _ in range(600):
         told = [e for e in await house.events("exchange.usage_report.overdue") if e["report"] == report["id"]]
         if told:
             break

@@ -18,7 +18,7 @@ from tests.support.issuer import Issuer
 MOTHER, CHILD = citizen_number(sequence=12), citizen_number(date(2015, 5, 1), sequence=13)
 STRANGER = citizen_number(date(1990, 1, 1), sequence=14)
 NEXT_YEAR = (datetime.now(UTC) + timedelta(days=300)).date().isoformat()
-LATE_S = 15.0
+LATE_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ async def a_letter(pages: Pages, reason: str = "LookupError: not there") -> UUID
     return event.id
 
 
-async def shown(visitor: Visitor, words: str, lang: str = "en", seconds: float = 20.0) -> str:
+async def shown(visitor: Visitor, words: str, lang: str = "en", seconds: float = 60.0) -> str:
     """The page, once it says these words."""
     end = time.monotonic() + seconds
     while True:

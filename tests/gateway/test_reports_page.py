@@ -15,7 +15,7 @@ from tests.support.issuer import Issuer
 HERE = "/console/usage-reports"
 NUMBER = citizen_number(sequence=77)
 HOSPITAL, OTHER = "11330100MB0000041C", "11330100MB0000042A"
-LATE_S = 15.0
+LATE_S = 60.0
 
 
 @pytest.fixture(scope="module")

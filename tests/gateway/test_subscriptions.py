@@ -51,7 +51,7 @@ async def subscribe(socket: ClientConnection, query: str) -> list[dict[str, Any]
     """Everything told to one subscription, up to its end."""
     await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": query}}))
     told = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             message = json.loads(await socket.recv())
             if message["type"] == "ping":

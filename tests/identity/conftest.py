@@ -58,6 +58,8 @@ class Identity:
 
     async def leaves(self, action: str) -> list[dict[str, Any]]:
         """The leaves this test has left, by their action."""
+        assert self.kit.leaves is not None
+        await self.kit.leaves.flush()
         rows = await self.rows("select body from leaf where seq > $1 order by seq", self.leaves_before)
         found = [json.loads(row["body"]) for row in rows]
         return [leaf for leaf in found if leaf["action"] == action]

@@ -47,7 +47,7 @@ async def served_identity(servers: TestServers) -> AsyncIterator[Served]:
         quiet = asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=quiet)
         try:
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(timeout=60) as http:
                 await _answering(http, f"{issuer}/identity/livez")
                 stack = Machine.service(Settings(public_url=issuer), "stack")
                 granted = await http.post(

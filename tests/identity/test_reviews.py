@@ -131,7 +131,6 @@ async def test_a_pair_outside_the_clerks_areas_is_not_there(identity: Identity) 
     assert [side["area"] for side in listed[-1]["sides"]].count(None) == 1
     country = await clerk(identity, "000000")
     assert len((await country.get("/identity/match-reviews")).json()["items"]) > 1
-    await asyncio.sleep(0.1)
     refused = [leaf for leaf in await identity.leaves("match.decided") if leaf["outcome"] == "refused"]
     assert {leaf["reason"] for leaf in refused} == {"outside_area"}
 

@@ -5,6 +5,7 @@ city's own truth.
 """
 
 import asyncio
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -22,8 +23,6 @@ from services.identity.shapes import CITIZEN_NUMBER, Identifier, PersonPush
 from services.kit.calls import Calls, DomainError
 from services.kit.settings import Settings
 from tests.support.suite import Suite, in_thread
-
-pytestmark = pytest.mark.timeout(300)
 
 DATASET = "health.deaths"
 ORGANISATIONS = {"health": "11330100MB0000011X", "education": "11330100MB0000013Q"}
@@ -180,10 +179,17 @@ def test_a_refused_request_gives_nothing(suite: Suite, desks: None) -> None:
 
 
 def test_past_its_last_second_an_agreement_gives_nothing(suite: Suite, desks: None) -> None:
-    end = datetime.now(UTC) + timedelta(seconds=5)
-    approved(suite, validUntil=end.isoformat())
-    read(suite)
-    in_thread(lambda: asyncio.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()) + 0.05))
+    for seconds in (4, 15, 60):
+        end = datetime.now(UTC) + timedelta(seconds=seconds)
+        try:
+            approved(suite, validUntil=end.isoformat())
+            read(suite)
+            break
+        except (AssertionError, DomainError):
+            if datetime.now(UTC) < end:
+                raise
+            # This machine was too busy to be there in time: once more, with more of it.
+    time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()) + 0.05)
     with pytest.raises(DomainError) as refused:
         read(suite)
     assert (refused.value.status, refused.value.problem["code"]) == (403, "no_agreement")

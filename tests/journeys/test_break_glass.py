@@ -25,8 +25,6 @@ from tests.health.support import (
 )
 from tests.support.suite import Suite, running_suite
 
-pytestmark = pytest.mark.timeout(240)
-
 FIRST, SECOND = "91330100MA2GXXXX1A", "91330100MA2GXXXX2B"
 NUMBER = citizen_number(77)
 OPEN_S, REVIEW_S = 15, 20
@@ -127,16 +125,23 @@ def told(suite: Suite, username: str, topic: str) -> list[dict[str, Any]]:
     return nodes
 
 
+def opening(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """On a busy machine the review may be overdue already, and said to be."""
+    return [message for message in messages if message["type"] == "health.emergency_access.opened"]
+
+
 def test_the_record_is_open_with_a_reason_and_every_read_of_it_is_in_the_log(
     suite: Suite, record: str, opened: dict[str, Any]
 ) -> None:
     assert codes(suite, record) == ["known"]
-    leaves = until(10, lambda: [leaf for leaf in log(suite) if leaf.get("relation") == "break_glass"][1:])
+    leaves = until(60, lambda: [leaf for leaf in log(suite) if leaf.get("relation") == "break_glass"][1:])
     reading = leaves[0]
     assert (reading["action"], reading["organisation"]) == ("fhir.read", SECOND)
     assert (reading["reason"], reading["purpose"]) == (REASON, "emergency")
     assert "个人信息保护法" in reading["legal_basis"]
-    proof = httpx.get(f"{suite.base_url}/audit/proofs/inclusion", params={"index": reading["index"]}).json()
+    proof = httpx.get(
+        f"{suite.base_url}/audit/proofs/inclusion", params={"index": reading["index"]}, timeout=60
+    ).json()
     path = [bytes.fromhex(step) for step in proof["path"]]
     root, size = bytes.fromhex(proof["head"]["root"]), proof["head"]["size"]
     assert includes(root, size, reading["index"], bytes.fromhex(proof["leaf"]), path)
@@ -156,8 +161,7 @@ def test_the_patient_and_the_privacy_officer_are_told_at_once(suite: Suite, open
     [mine] = suite.graphql(MINE, as_="patient")["data"]["me"]["health"]["emergencyAccesses"]["nodes"]
     assert (mine["id"], mine["organisation"], mine["reason"]) == (opened["id"], SECOND, REASON)
     for username, topic in (("patient", "inbox"), ("officer", "privacy")):
-        [message] = until(10, lambda u=username, t=topic: told(suite, u, t))[:1]
-        assert message["type"] == "health.emergency_access.opened"
+        [message] = until(60, lambda u=username, t=topic: opening(told(suite, u, t)))
         assert message["data"]["id"] == opened["id"]
         assert "recipient" not in message["data"]
         assert "h1_" not in str(message)
@@ -206,7 +210,7 @@ def test_a_review_that_nobody_does_is_told_as_overdue_and_can_still_be_done(
     suite: Suite, opened: dict[str, Any]
 ) -> None:
     overdue = until(
-        OPEN_S + REVIEW_S,
+        OPEN_S + REVIEW_S + 60,
         lambda: [m for m in told(suite, "officer", "privacy") if m["type"].endswith(".overdue")],
     )
     assert [message["data"]["id"] for message in overdue] == [opened["id"]]

@@ -18,8 +18,6 @@ from city.people import Person
 from city.simulation import City
 from tests.support.suite import Suite, running_suite
 
-pytestmark = pytest.mark.timeout(240)
-
 GIVE = """mutation ($input: ConsentInput!) { giveConsent(input: $input) {
   id organisation organisationZh purposeEn actions inForce byGuardian validUntil } }"""
 REVOKE = """mutation ($id: ID!) { revokeConsent(id: $id) { id inForce revokedAt } }"""
@@ -104,9 +102,13 @@ def test_another_hospital_reads_while_the_patient_lets_it(
 
 def test_a_consent_ends_by_itself(suite: Suite, hospitals: tuple[str, str], record: str) -> None:
     _, other = hospitals
-    soon = datetime.now(UTC) + timedelta(seconds=4)
-    given(suite, organisation=other, validUntil=soon.isoformat())
-    assert read(suite, other, record) == 200
+    for seconds in (2, 10, 60):
+        soon = datetime.now(UTC) + timedelta(seconds=seconds)
+        given(suite, organisation=other, validUntil=soon.isoformat())
+        status = read(suite, other, record)
+        if status == 200 or datetime.now(UTC) < soon:  # else the machine was too busy to ask in time
+            break
+    assert status == 200
     time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds()) + 0.1)
     assert read(suite, other, record) == 404
 
@@ -143,7 +145,7 @@ def test_the_receipt_and_the_list_say_what_was_done(
     suite.graphql(REVOKE, {"id": id}, as_="patient")
     nodes = suite.graphql(MINE, as_="patient")["data"]["me"]["consents"]["nodes"]
     assert {node["id"]: node["inForce"] for node in nodes}[id] is False
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     wanted = {"consents.give", "consents.revoke"}
     while time.monotonic() < until:
         usages = suite.graphql(USAGES, as_="patient")["data"]["me"]["dataUsage"]["nodes"]

@@ -16,8 +16,6 @@ from city.simulation import City
 from city.truth import rosters
 from tests.support.suite import Suite
 
-pytestmark = pytest.mark.timeout(240)
-
 LEARNING = """
 { me { learning {
     stage grade school { name identifier }

@@ -23,8 +23,6 @@ from city.simulation import City
 from city.truth import Story, compute, stories
 from tests.support.suite import Suite
 
-pytestmark = pytest.mark.timeout(300)
-
 AGENCY, INSURER = "journey-pension-office", "journey-medical-fund"
 AGREEMENT = "health.deaths-social_security-eligibility"
 RUN_S = 120.0

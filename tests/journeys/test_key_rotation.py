@@ -227,7 +227,7 @@ class Stand:
 
     def switch(self) -> None:
         self.hurry()
-        eventually(lambda: all(found[2]["state"] == "current" for found in self.states().values()), 60)
+        eventually(lambda: all(found[2]["state"] == "current" for found in self.states().values()))
         asked = "select from renewal where understood_until is not null"
         eventually(lambda: all(self.rows(s, asked) for s in SECTORS))
 
@@ -246,7 +246,7 @@ class Stand:
         eventually(
             lambda: all(self.rows(s, "select from renewal where ended_at is not null") for s in SECTORS)
         )
-        eventually(lambda: all(found[1]["state"] == "retired" for found in self.states().values()), 30)
+        eventually(lambda: all(found[1]["state"] == "retired" for found in self.states().values()))
 
     def rows(self, service: str, sql: str) -> list[tuple[Any, ...]]:
         return in_thread(lambda: rows_of(self.settings, service, sql))
@@ -273,7 +273,7 @@ def packed_anew(archive: bytes) -> bytes:
     return body.getvalue()
 
 
-def eventually(look: Callable[[], Any], seconds: float = 30.0) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = 60.0) -> Any:
     until = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < until, f"nothing after {seconds} s"

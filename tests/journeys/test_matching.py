@@ -13,8 +13,6 @@ from city.simulation import City
 from city.walkins import WalkIn, walk_ins
 from tests.support.suite import Suite
 
-pytestmark = pytest.mark.timeout(240)
-
 REASON = "checked against the hospital's own file"
 REVIEWS = """
 query Reviews($state: MatchState!, $after: String) {

@@ -16,8 +16,6 @@ from city.walkins import WalkIn, walk_ins
 from tests.journeys.test_matching import REASON, UNMERGE, expected, merged, reviews, sides
 from tests.support.suite import Suite
 
-pytestmark = pytest.mark.timeout(240)
-
 MINE = "{ me { health { patients { nodes { id name } } allergies { nodes { title } } } } }"
 ALLERGY_STATUS = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 CLERK, SECOND_CLERK = "merged-records-clerk", "merged-records-clerk-2"
@@ -67,7 +65,7 @@ def record(suite: Suite, as_: str) -> tuple[int, bool]:
 
 def soon(suite: Suite, as_: str, wanted: tuple[int, bool]) -> tuple[int, bool]:
     """The same, once the gateway has heard of a decision, or at last."""
-    for _ in range(100):
+    for _ in range(600):
         if (found := record(suite, as_)) == wanted:
             break
         time.sleep(0.1)

@@ -25,8 +25,6 @@ from tests.health.support import patient, post, transaction
 from tests.identity.parties import CITIZEN_NUMBER, citizen_number
 from tests.support.suite import Suite
 
-pytestmark = pytest.mark.timeout(180)
-
 PRODUCT = "deaths-by-month"
 PATH = f"/open-data/products/{PRODUCT}"
 MONTHS = {"1987-03": 23, "1987-04": 12, "1987-05": 4}
@@ -55,7 +53,7 @@ def pushed(suite: Suite) -> None:
 def ended(suite: Suite, version: int) -> dict[str, Any]:
     until = time.monotonic() + 90
     while time.monotonic() < until:
-        found: dict[str, Any] = httpx.get(f"{suite.base_url}{PATH}/releases/{version}").json()
+        found: dict[str, Any] = httpx.get(f"{suite.base_url}{PATH}/releases/{version}", timeout=60).json()
         if found["state"] != "queued":
             return found
         time.sleep(0.3)
@@ -66,13 +64,13 @@ def test_the_full_path(suite: Suite, pushed: None) -> None:
     ordered = suite.graphql(RELEASE, as_="open-data-steward")["data"]["releaseOpenData"]
     release = ended(suite, ordered["version"])
     assert release["state"] == "published", release
-    text = httpx.get(f"{suite.base_url}{PATH}/releases/{release['version']}/csv").text
+    text = httpx.get(f"{suite.base_url}{PATH}/releases/{release['version']}/csv", timeout=60).text
     shown = {row["month"]: row["people"] for row in csv.DictReader(io.StringIO(text))}
     truth = {month: str((n + 2) // 5 * 5) if n >= 10 else "" for month, n in MONTHS.items()}
     assert {month: shown[month] for month in MONTHS} == truth
     [found] = [one for one in suite.graphql(OPEN)["data"]["openData"]["nodes"] if one["id"] == PRODUCT]
     assert found["release"]["csv"] == f"{PATH}/releases/{release['version']}/csv"
-    catalogue = httpx.get(f"{suite.base_url}/catalog.jsonld").json()
+    catalogue = httpx.get(f"{suite.base_url}/catalog.jsonld", timeout=60).json()
     assert any(one["identifier"] == f"open-data.{PRODUCT}" for one in catalogue["dataset"])
 
 

@@ -20,8 +20,6 @@ from city.registry import REGISTERS, persons
 from city.simulation import City
 from tests.support.suite import Suite, running_suite
 
-pytestmark = pytest.mark.timeout(180)
-
 CIVIL_TIME = ZoneInfo("Asia/Shanghai")
 WARDS = "{ me { guardianOf { name birthDate until } } }"
 

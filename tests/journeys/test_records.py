@@ -18,8 +18,6 @@ from city.people import Person
 from city.simulation import City
 from tests.support.suite import Suite, running_suite
 
-pytestmark = pytest.mark.timeout(240)
-
 PATIENTS = 30
 REGISTERS = ("Organization", "Practitioner")
 RECORD = """

@@ -145,7 +145,7 @@ class Journey:
         return await self.house.client("exchange", token=token)
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - other services' work
             await asyncio.sleep(0.05)
@@ -251,10 +251,12 @@ async def test_while_suspended_nothing_arrives_and_then_exactly_what_was_missed(
     dead = await journey.deaths(2)
     await asyncio.sleep(0.5)
     assert (await journey.told(), journey.line.seen) == (before, [])
-    # What a push does that saw the agreement in force a moment before, and was refused.
-    exchange = journey.house.kit("exchange")
-    await pushes._put_off(exchange, await journey.subscription(), "no_agreement", pushes.LONGEST_PAUSE_S)
+    # What a push does that saw the agreement in force a moment before, and was refused; a slow one does it
+    # when all is well again.
+    exchange, seen = journey.house.kit("exchange"), await journey.subscription()
+    await pushes._put_off(exchange, seen, "no_agreement", 3600.0)
     await journey.step("resumption")
+    await pushes._put_off(exchange, seen, "no_agreement", 3600.0)
     await journey.arrive(before | await journey.theirs(*dead))
     rows = [row for body in journey.line.seen for row in Batch.model_validate_json(body).rows]
     assert {row["sector_id"]: row["death_date"] for row in rows} == await journey.theirs(*dead)

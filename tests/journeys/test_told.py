@@ -23,8 +23,6 @@ from city.replay import Replay
 from city.simulation import City
 from tests.support.suite import Suite, running_suite
 
-pytestmark = pytest.mark.timeout(180)
-
 T = TypeVar("T")
 PACE = 30
 LAKE, HILL, NOBODYS = "330106", "330108", "330110"
@@ -164,8 +162,8 @@ def test_a_warning_climbs_until_somebody_takes_it_in_hand(suite: Suite, room: Ro
         return found["acknowledgedAt"] is not None and found["nextAt"] is None
 
     until(stopped)
-    between = _seconds(ben["sentAt"]) - _seconds(anna["sentAt"])
-    assert between >= 120 / PACE - 0.1
+    # From the raising: when the first was told says when somebody looked, which may be late.
+    assert _seconds(ben["sentAt"]) - _seconds(ben["raisedAt"]) >= 120 / PACE - 0.1
     assert (ben["tier"], ben["bodyZh"].endswith("转至第 2 级。")) == (2, True)
     # Whoever was told hears that it is in hand; whoever was not yet is left alone, whenever one looks.
     until(lambda: [one for one in room.mine("anna", LAKE) if one["type"] == "transport.warning.acknowledged"])
@@ -184,9 +182,8 @@ def test_nobody_acknowledges_in_time_and_everybody_and_the_operators_hear_of_it(
     suite: Suite, room: Room, hill: str
 ) -> None:
     [off] = until(lambda: room.raised("off", HILL))
-    sent = [_seconds(room.raised(name, HILL)[0]["sentAt"]) for name in ("anna", "ben", "carl")]
-    sent.append(_seconds(off["sentAt"]))
-    steps = [at - sent[0] for at in sent]
+    told = [*(room.raised(name, HILL)[0] for name in ("anna", "ben", "carl")), off]
+    steps = [_seconds(one["sentAt"]) - _seconds(one["raisedAt"]) for one in told]
     for passed, minutes in zip(steps, (0, 2, 5, 10), strict=True):
         assert minutes * 60 / PACE - 0.1 <= passed
 
@@ -220,7 +217,7 @@ async def test_it_is_there_live_and_again_for_whoever_comes_back(suite: Suite, r
 async def _first_live(suite: Suite, token: str) -> dict[str, Any]:
     address = suite.address.replace("http://", "ws://") + "/graphql"
     protocol: Any = "graphql-transport-ws"
-    async with connect(address, subprotocols=[protocol]) as socket, asyncio.timeout(30):
+    async with connect(address, subprotocols=[protocol]) as socket, asyncio.timeout(60):
         payload = {"authorization": f"Bearer {token}"}
         await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
         assert json.loads(await socket.recv())["type"] == "connection_ack"

@@ -20,7 +20,6 @@ from tests.journeys.test_crowd_warnings import ACKNOWLEDGE, Gates
 from tests.notify.channels.receivers import LOOPBACK, Receiver, receiving
 from tests.support.suite import Suite, running_suite
 
-pytestmark = pytest.mark.timeout(180)
 PARTNER, STEWARD, CITIZEN = "metro-operator", "webhook-steward", "webhook-citizen"
 
 
@@ -64,7 +63,7 @@ async def subscribed(http: httpx.AsyncClient, url: str, **asked: Any) -> dict[st
 
 
 async def came(receiver: Receiver, number: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while len(receiver.got) < number:  # noqa: ASYNC110 - it comes from another process
             await asyncio.sleep(0.05)
     return [json.loads(got.body) for got in receiver.got]

@@ -26,7 +26,14 @@ class BrokenError(Exception):
 
 
 async def push(
-    kit: Kit, client: str, key: str, body: bytes, *, broken: bool = False, slow_s: float = 0.0
+    kit: Kit,
+    client: str,
+    key: str,
+    body: bytes,
+    *,
+    broken: bool = False,
+    slow_s: float = 0.0,
+    begun: asyncio.Event | None = None,
 ) -> Answer:
     async with (
         kit.db.transaction() as tx,
@@ -37,6 +44,8 @@ async def push(
         n = await tx.fetchval(
             "insert into push (client, key, body) values ($1, $2, $3) returning n", client, key, body
         )
+        if begun is not None:
+            begun.set()
         await asyncio.sleep(slow_s)
         if broken:
             raise BrokenError
@@ -88,8 +97,9 @@ async def test_of_two_at_the_same_time_the_second_waits_and_gets_the_firsts_answ
 
 
 async def test_if_the_first_is_undone_the_second_does_the_work(register: Kit) -> None:
-    first = asyncio.create_task(push(register, "c", "k", b"one", broken=True, slow_s=0.3))
-    await asyncio.sleep(0.1)
+    begun = asyncio.Event()
+    first = asyncio.create_task(push(register, "c", "k", b"one", broken=True, slow_s=0.2, begun=begun))
+    await begun.wait()
     second = asyncio.create_task(push(register, "c", "k", b"one"))
     with pytest.raises(BrokenError):
         await first

@@ -39,7 +39,7 @@ async def arrived(
     reader: httpx.AsyncClient, *, after: int, number: int, **params: Any
 ) -> list[dict[str, Any]]:
     """The messages behind a number, once there are so many."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             items = (await page(reader, after=after, limit=500, **params))["items"]
             if len(items) >= number:

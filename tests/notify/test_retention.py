@@ -217,7 +217,7 @@ async def test_the_service_does_it_by_itself(house: RunningServices, monkeypatch
     async with house.kit("notify").db.transaction() as tx:
         await messages.add(tx, [NewMessage("crowd-warnings", uuid4(), ago(0), None, {})])
         await tx.execute("update message set recorded_at = now() - interval '45 days'")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             async with house.kit("notify").db.read() as connection:
                 if not await connection.fetchval("select count(*) from message"):

@@ -45,13 +45,14 @@ async def test_a_killed_service_is_a_coded_null_and_the_rest_still_answers(apart
     assert ready(without) == {"identity"}
 
     house.start("transport")
-    await asyncio.sleep(2.5)  # the gateway asks a service that failed again after two seconds
-    assert ready(house.graphql(ASKED)) == {"identity", "transport"}
+    async with asyncio.timeout(60):  # the gateway asks a service that failed again after two seconds
+        while ready(house.graphql(ASKED)) != {"identity", "transport"}:  # noqa: ASYNC110 - time makes it so
+            await asyncio.sleep(0.3)
 
 
 async def test_a_service_alone_answers_only_its_own_paths(apart: Start) -> None:
     house = await apart("identity")
-    async with httpx.AsyncClient(base_url=house.url("identity")) as client:
+    async with httpx.AsyncClient(base_url=house.url("identity"), timeout=60) as client:
         assert (await client.get("/identity/readyz")).status_code == 200
         assert (await client.get("/transport/livez")).status_code == 404
 
@@ -95,7 +96,7 @@ async def test_a_city_through_the_proxy_to_services_that_all_run_apart(
     assert me["data"]["me"]["health"]["timeline"]["nodes"]
 
     steps = sum(len(zone["steps"]) for zone in truth["warnings"]["zones"].values())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(events) < steps:  # noqa: ASYNC110 - read by a task that knows nothing of steps
             await asyncio.sleep(0.2)
     assert len({event["cursor"] for event in events}) == len(events) == steps
@@ -112,5 +113,5 @@ async def listen(gateway: Gateway) -> tuple[list[dict[str, Any]], "asyncio.Task[
             events.append(event)
 
     task = asyncio.create_task(read())
-    await asyncio.wait_for(ready.wait(), 30)
+    await asyncio.wait_for(ready.wait(), 60)
     return events, task

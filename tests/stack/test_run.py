@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -115,12 +114,24 @@ def test_an_interrupted_set_up_is_done_again(project: Path) -> None:
 
 
 def test_two_at_once_set_up_once(project: Path) -> None:
-    fake_venv(project, uv="import time; time.sleep(0.7); open(__file__ + '.ran', 'a').write('x')\n")
+    # The first goes on once the second stands before its lock, which the kernel shows.
+    fake_venv(
+        project,
+        uv="""
+        import os, pathlib, time
+        lock = f":{os.stat(pathlib.Path(__file__).resolve().parents[2]).st_ino} "
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if any("->" in line and lock in line for line in open("/proc/locks")):
+                break
+            time.sleep(0.05)
+        open(__file__ + ".ran", "a").write("x")
+        """,
+    )
     done: list[subprocess.CompletedProcess[str]] = []
     threads = [threading.Thread(target=lambda: done.append(run(project))) for _ in range(2)]
     for thread in threads:
         thread.start()
-        time.sleep(0.2)
     for thread in threads:
         thread.join()
     assert [one.returncode for one in done] == [0, 0]

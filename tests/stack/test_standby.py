@@ -149,7 +149,7 @@ async def test_where_they_are_to_wait_for_ever_they_do(public_folder: Path) -> N
         assert not waiting.done()
         for worker in (*children_of(kept.child("standby")), kept.child("standby")):
             os.kill(worker, signal.SIGCONT)
-        await asyncio.wait_for(waiting, 30.0)
+        await asyncio.wait_for(waiting, 60.0)
         await connection.close()
     finally:
         kept.stop()

@@ -22,7 +22,7 @@ from services.stack.processes import dies_with_parent
 from services.stack.program import free_port, python_environment
 from tests.support.databases import TestServers
 
-START_S = 60.0
+START_S = 90.0
 
 
 @dataclass

@@ -281,8 +281,10 @@ async def test_what_came_before_the_sender_paused_is_committed(gate: Transport, 
 
     async def chunks() -> Any:
         yield ndjson(gate.reading("g1", now, 4))
-        await asyncio.sleep(1.0)
-        seen.append(await occupancy(gate))
+        async with asyncio.timeout(60):
+            while not seen:
+                await asyncio.sleep(0.1)
+                seen.extend(found for found in [await occupancy(gate)] if found is not None)
         yield ndjson(gate.reading("g1", now, 5))
 
     receipt = (await stream(gate, chunks())).json()

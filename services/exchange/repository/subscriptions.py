@@ -106,11 +106,13 @@ async def even(db: Connection, id: UUID) -> None:
     )
 
 
-async def put_off(db: Connection, id: UUID, *, reason: str, seconds: float) -> None:
+async def put_off(db: Connection, row: Row, *, reason: str, seconds: float) -> None:
+    """Unless it was resumed after this was read: what was refused before then is no reason to wait."""
     await db.execute(
-        """update subscription set attempts = attempts + 1, reason = $2,
-               next_at = clock_timestamp() + make_interval(secs => $3) where id = $1""",
-        id,
+        """update subscription set attempts = attempts + 1, reason = $3,
+               next_at = clock_timestamp() + make_interval(secs => $4) where id = $1 and next_at = $2""",
+        row["id"],
+        row["next_at"],
         reason,
         seconds,
     )

@@ -111,6 +111,7 @@ async def keep_former_names(db: Connection, columns: Sequence[Sequence[object]])
                as new (code, name, name_en, valid_from)
            join place using (code)
            where place.name <> new.name and new.valid_from > coalesce(place.valid_from, '-infinity')
+           order by 1, 2
            on conflict do nothing""",
         *(columns[at] for at in (0, 1, 2, 5)),
     )
@@ -120,7 +121,7 @@ async def add_successors(db: Connection, pairs: Sequence[tuple[str, str]]) -> in
     return _count(
         await db.execute(
             """insert into place_successor (code, successor)
-               select * from unnest($1::text[], $2::text[]) on conflict do nothing""",
+               select * from unnest($1::text[], $2::text[]) order by 1, 2 on conflict do nothing""",
             [code for code, _ in pairs],
             [successor for _, successor in pairs],
         )

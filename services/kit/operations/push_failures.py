@@ -33,6 +33,7 @@ _WRITE_SQL = """
 insert into push_failure (hour, organisation, client, door, status, reason, count, last_at)
 select date_trunc('hour', now(), 'UTC'), *, now()
 from unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[])
+order by 2, 3, 4, 5, 6
 on conflict (hour, organisation, client, door, status, reason)
     do update set count = push_failure.count + excluded.count, last_at = excluded.last_at
 """

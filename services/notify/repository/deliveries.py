@@ -114,7 +114,10 @@ async def stop_deliveries(db: Connection, facts: Sequence[str], at: datetime) ->
                     else reason end,
                 timed_at = case when state = 'waiting' and channel <> 'webhook' then now() else timed_at end,
                 next_at = case when channel = 'webhook' then next_at end
-           from told where told.id = d.told and told.fact = any($1::text[]) and d.acknowledged_at is null""",
+           where d.id = any(array(
+               select d.id from delivery d join told on told.id = d.told
+               where told.fact = any($1::text[]) and d.acknowledged_at is null
+               order by d.id for no key update of d))""",
         facts,
         at,
     )
@@ -202,14 +205,16 @@ async def note_outcomes(
     """What came of attempts: (delivery, attempt, state, pause in seconds until the next, reason).
 
     What somebody else has taken over meanwhile, or was acknowledged, is left alone; delivered is delivered.
+    Locked in their order, as by everybody: an acknowledgement may stop some of them at the same time.
     """
     await db.execute(
-        """update delivery d set state = new.state, reason = new.reason,
+        """with held as (select id from delivery where id = any($1::bigint[]) order by id for no key update)
+           update delivery d set state = new.state, reason = new.reason,
                 next_at = now() + make_interval(secs => new.pause_s), timed_at = now(),
                 delivered_at = case new.state when 'delivered' then now() end
-           from unnest($1::bigint[], $2::int[], $3::text[], $4::float8[], $5::text[])
-                as new (id, attempts, state, pause_s, reason)
-           where d.id = new.id
+           from held join unnest($1::bigint[], $2::int[], $3::text[], $4::float8[], $5::text[])
+                as new (id, attempts, state, pause_s, reason) using (id)
+           where d.id = held.id
                 and (new.state = 'delivered' or (d.state = 'waiting' and d.attempts = new.attempts))""",
         *zip(*outcomes, strict=True),
     )
@@ -218,13 +223,18 @@ async def note_outcomes(
 async def note_health(db: Connection, healths: Sequence[tuple[UUID, bool, float]]) -> None:
     """How destinations do: (destination, whether one was delivered, how long it asks to be left alone, s)."""
     await db.execute(
-        """update destination d set
+        """with new as (
+               select d.id, well, rest_s
+               from destination d join unnest($1::uuid[], $2::boolean[], $3::float8[])
+                    as new (id, well, rest_s) using (id)
+               where not well or rest_s > 0 or d.failing_since is not null
+               order by d.id for no key update of d)
+           update destination d set
                 failing_since = case when new.well then null else coalesce(d.failing_since, now()) end,
                 rest_until = greatest(
                     case when not new.well or d.channel in ('wecom', 'dingtalk') then d.rest_until end,
                     now() + make_interval(secs => new.rest_s))
-           from unnest($1::uuid[], $2::boolean[], $3::float8[]) as new (id, well, rest_s)
-           where d.id = new.id and (not new.well or new.rest_s > 0 or d.failing_since is not null)""",
+           from new where d.id = new.id""",
         *zip(*healths, strict=True),
     )
 

@@ -20,7 +20,7 @@ from services.stack.home import ROOT
 from tests.notify.channels.receivers import LOOPBACK, Receiver, event, fine
 from tests.support.databases import TestServers
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.chaos
 
 CHILD = """
 import asyncio
@@ -74,7 +74,7 @@ async def test_killed_between_sending_and_noting(kit: Kit, receiver: Receiver) -
     receiver.answer = fine
     second = asyncio.create_task(dispatcher.dispatch(kit))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 async with kit.db.read() as db:
                     if await db.fetchval("select count(*) from delivery where state = 'delivered'") == 60:

@@ -140,7 +140,7 @@ class World:
                 "subject_token_type": ACCESS_TOKEN,
                 "audience": service,
             }
-        answer = httpx.post(f"{self.suite.base_url}/oauth/token", data=form, timeout=30.0)
+        answer = httpx.post(f"{self.suite.base_url}/oauth/token", data=form, timeout=60.0)
         if answer.status_code == 400 and answer.json()["error"] == "invalid_target":
             return None
         assert answer.status_code == 200, answer.text
@@ -349,7 +349,7 @@ def _asked_of_the_exchange(world: World) -> None:
     }
     world.ids["consent"] = world.done("owner", give, input=consent)["id"]
     listed = "{ me { dataUsage(first: 50) { nodes { action proof { leafIndex } } } } }"
-    waited = time.monotonic() + 20
+    waited = time.monotonic() + 60
     leaf = None
     while leaf is None:
         assert time.monotonic() < waited, "no usage of the owner's data alone is listed"

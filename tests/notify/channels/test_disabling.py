@@ -7,12 +7,11 @@ from uuid import UUID
 
 import pytest
 
+from services.notify import dispatcher
 from tests.notify.channels.conftest import announced, partner, sql, subscribed
 from tests.notify.channels.receivers import Receiver, event, receiving, saying
 from tests.notify.channels.test_deliveries import came, listed, settled, until
 from tests.support.running import RunningServices
-
-pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +22,9 @@ async def nothing_before(house: RunningServices) -> AsyncIterator[None]:
 
 
 async def test_an_endpoint_that_fails_for_days_is_disabled_and_its_owner_told(
-    house: RunningServices, receiver: Receiver
+    house: RunningServices, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dispatcher, "ATTEMPTS", 1000)  # however long the steps between take here
     http = await partner(house)
     async with receiving(saying(500)) as broken:
         hook = await subscribed(http, broken.url)
@@ -102,8 +102,9 @@ async def test_an_endpoint_that_says_it_is_gone_is_disabled_at_once_and_its_owne
 
 
 async def test_what_waits_for_an_endpoint_that_is_gone_becomes_dead_letters(
-    house: RunningServices, receiver: Receiver
+    house: RunningServices, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dispatcher, "ATTEMPTS", 1000)
     receiver.answer = saying(500)
     http = await partner(house)
     await subscribed(http, receiver.url)

