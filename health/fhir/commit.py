@@ -4,7 +4,7 @@ one event. What a resource says already is left as it stands.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -65,11 +65,13 @@ async def applied(
     identity: IdentityClient,
     base: str,
     coming: Mapping[str, int] | None = None,
+    turn: Callable[[], Awaitable[None]] | None = None,
 ) -> dict[int, Result]:
     """Does everything that a push asks, in R4's order (http.html#trules); the results by entry.
 
     Args:
         coming: keys chosen for what it brings and for what follows it, by `Type/id`.
+        turn: awaited once its resources are written, before what must see the push that goes before it.
 
     Raises:
         Refusal: nothing of it can be done, and why.
@@ -78,7 +80,7 @@ async def applied(
     now = _now()
     gone = await deletion.deleted(tx, prepared.deletes, push.sender, base=base, now=now)
     plan = await resolved(tx, prepared, push.sender, base, coming or {})
-    results = await committed(tx, plan, push, identity=identity, base=base, gone=gone, now=now)
+    results = await committed(tx, plan, push, identity=identity, base=base, gone=gone, now=now, turn=turn)
     await deletion.check_unmentioned(tx, gone, push.sender)
     for entry in prepared.deletes:
         one = gone.get(entry.index)
@@ -96,11 +98,13 @@ async def committed(
     base: str,
     gone: Mapping[int, Deletion],
     now: datetime,
+    turn: Callable[[], Awaitable[None]] | None = None,
 ) -> dict[int, Result]:
     """Keeps everything of the plan; the results by entry.
 
     Args:
         gone: what was deleted before.
+        turn: as for `applied`.
 
     Raises:
         Refusal: a Patient carries an identifier that cannot be right.
@@ -112,6 +116,8 @@ async def committed(
     deletions = list(gone.values())
     links = await repository.keep(tx, kept) if kept else []
     links += [repository.link_of(one) for one in deletions]
+    if turn is not None:
+        await turn()
     await reindexing.registered(tx, plan.prepared.parameters, kept)
     await subscriptions.note(tx, kept, deletions, action=push.action, calls=identity.calls, base=base)
     if people:

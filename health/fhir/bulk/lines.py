@@ -20,6 +20,8 @@ from health.repository import REGISTERS
 
 _PLACE = 2**32
 """A line's number among those of all inputs: the input's place times this, and its number there."""
+LAST = 2
+"""The rank of what comes after registers (0) and Patients (1)."""
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ def _row(line: bytes, number: int, asked: Mapping[str, Any]) -> str:
     _check_right(entry, asked["scopes"])
     entry.path = f"line[{number}].{entry.path}"
     refs = ",".join(f'"{target}"' for target in prepared.outside)
-    rank = 0 if kind in REGISTERS else 1 if kind == "Patient" else 2
+    rank = 0 if kind in REGISTERS else 1 if kind == "Patient" else LAST
     said = orjson.dumps({"entry": entry, "outside": prepared.outside}).decode().replace("\\", "\\\\")
     columns = (asked["bulk"], str(rank), str(number), kind, entry.local, f"{{{refs}}}", said)
     return "\t".join(columns) + "\n"

@@ -169,39 +169,56 @@ class _Load:
     # Keeping
 
     async def keep(self) -> None:
-        """Chunk by chunk; while one is written, the next is read."""
+        """Chunk by chunk; while one is written, the next is prepared."""
         receipts = await self._receipts()
-        chunk = await self._chunk(CHUNK)
-        while chunk.rows:
-            following = asyncio.create_task(self._chunk(CHUNK, after=chunk))
+        first = await self._begun(receipts)
+        while first is not None:
+            following = None
             try:
-                await self._keep(chunk, receipts)
+                following = await self._begun(receipts, after=first)
+                await first.task
             except Refusal as refusal:
                 await _given_up(following)
-                problems = lines.by_line(refusal.issues)
-                if not problems and len(chunk.rows) > 1:
-                    chunk = await self._chunk(len(chunk.rows) // 2)
-                    continue
-                await self._refuse(problems or {chunk.rows[0]["line"]: refusal.issues})
-                await self._refuse_dangling()
-                chunk = await self._chunk(CHUNK)
+                first = await self._begun(receipts, size=await self._without(first.chunk, refusal))
                 continue
             except BaseException:
-                await _given_up(following)
+                await _given_up(first, following)
                 raise
-            self.done += len(chunk.rows)
+            self.done += len(first.chunk.rows)
             await self.job.progress(self.done, self.total)
-            chunk = await following
+            first = following
 
-    async def _chunk(self, size: int, *, after: "_Chunk | None" = None) -> "_Chunk":
-        """The lines that come next: after those that are kept, or after a chunk."""
+    async def _without(self, chunk: "_Chunk", refusal: Refusal) -> int:
+        """Refuses the lines that stand in a chunk's way; how many to try next."""
+        problems = lines.by_line(refusal.issues)
+        if not problems and len(chunk.rows) > 1:
+            return len(chunk.rows) // 2
+        await self._refuse(problems or {chunk.rows[0]["line"]: refusal.issues})
+        await self._refuse_dangling()
+        return CHUNK
+
+    async def _begun(
+        self, file: UUID, *, size: int | None = None, after: "_Keeping | None" = None
+    ) -> "_Keeping | None":
+        """The lines that come next, after those that are kept or are being kept; None behind the last one."""
         async with self.job.kit.db.session() as db:
-            end = after.end if after is not None else await imports.mark(db, self.id)
-            rows = await imports.following(db, self.id, end, limit=size)
-        return _Chunk(rows, [orjson.loads(row["entry"]) for row in rows])
+            end = after.chunk.end if after is not None else await imports.mark(db, self.id)
+            rows = await imports.following(db, self.id, end, limit=size or CHUNK)
+        if not rows:
+            return None
+        chunk = _Chunk(rows, [orjson.loads(row["entry"]) for row in rows])
+        before = after.task if after is not None else None
+        return _Keeping(chunk, asyncio.create_task(self._keep(chunk, file, before)))
 
-    async def _keep(self, chunk: "_Chunk", file: UUID) -> None:
-        """One commit."""
+    async def _keep(self, chunk: "_Chunk", file: UUID, before: "asyncio.Task[None] | None") -> None:
+        """One commit, after the one before it."""
+
+        async def turn() -> None:
+            if before is not None:
+                await asyncio.shield(before)
+
+        if not chunk.alike:
+            await turn()
         async with self.job.transaction() as tx:
             tx.principal = self.who
             there = await imports.versions(tx, chunk.made())
@@ -210,7 +227,9 @@ class _Load:
             coming |= {row["local"]: row["pk"] for row in chunk.rows}
             push = Push(ACTION, bytes.fromhex(self.row["asked"]["digest"]), self.sender)
             identity = self.job.kit.calls.client(IdentityClient)
-            results = await applied(tx, prepared, push, identity=identity, base=self.base, coming=coming)
+            results = await applied(
+                tx, prepared, push, identity=identity, base=self.base, coming=coming, turn=turn
+            )
             receipts = [_receipt(row, results.get(n), there) for n, row in enumerate(chunk.rows)]
             await append(tx, file, receipts)
             await imports.kept(tx, self.id, chunk.end)
@@ -268,6 +287,11 @@ class _Chunk:
     def end(self) -> tuple[int, int]:
         return self.rows[-1]["rank"], self.rows[-1]["line"]
 
+    @property
+    def alike(self) -> bool:
+        """Whether it holds only what hangs on registers and Patients, and so nothing that others wait for."""
+        return bool(self.rows[0]["rank"] == lines.LAST)
+
     def made(self) -> list[str]:
         """What lines without an id make: once, whatever became of that since."""
         said = zip(self.rows, self.said, strict=True)
@@ -291,9 +315,19 @@ class _Chunk:
         return Prepared(entries, outside={t: paths for t, paths in outside.items() if t not in here})
 
 
-async def _given_up(task: "asyncio.Task[_Chunk]") -> None:
-    task.cancel()
-    await asyncio.wait([task])
+@dataclass(frozen=True, slots=True)
+class _Keeping:
+    """A chunk on its way into the store."""
+
+    chunk: _Chunk
+    task: "asyncio.Task[None]"
+
+
+async def _given_up(*keeping: _Keeping | None) -> None:
+    tasks = [one.task for one in keeping if one is not None]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _place(number: int) -> str:
