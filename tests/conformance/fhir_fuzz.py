@@ -34,12 +34,22 @@ ROUND = 200
 """Requests made at a time: what hypothesis remembers of a round goes with it."""
 SAY_EVERY_S = 60
 ANSWER_S = 120
+POLL_S = 0.05
 KINDS_MAX = 100
 """Kinds of lesser faults that are told apart."""
 
 
 class Broken(Exception):
-    """A 5xx, or no answer."""
+    """A 5xx, or no answer.
+
+    Attributes:
+        asked: what brought it; `answer`, what came.
+    """
+
+    def __init__(self, asked: Ask, answer: str) -> None:
+        super().__init__(answer[:300])
+        self.asked = asked
+        self.answer = answer
 
 
 def made(number: int, known: Known) -> list[Ask]:
@@ -66,12 +76,17 @@ def fault(asked: Ask, answer: httpx.Response) -> str | None:
     """What is wrong with an answer below 500; None when nothing is."""
     if asked.method == "HEAD" or answer.status_code in (204, 304) or not answer.content:
         return None
+    if not asked.path.startswith("/fhir"):
+        return None  # which has another form
     kind = answer.headers.get("content-type", "")
     if "json" not in kind:
         return None if answer.status_code < 300 else f"{answer.status_code} of type {kind}"
     if "ndjson" in kind:
         return None
-    found = answer.json()
+    try:
+        found = answer.json()
+    except ValueError as error:
+        return f"no JSON, {error}: {answer.text[:2000]}"
     if "errors" in found:  # GraphQL's own form holds the outcome
         found = found["errors"][0]["extensions"]["resource"]
     if answer.status_code >= 400 and found.get("resourceType") != "OperationOutcome":
@@ -83,6 +98,11 @@ def fault(asked: Ask, answer: httpx.Response) -> str | None:
     return None
 
 
+def failed(answer: httpx.Response) -> bool:
+    """Whether it is a 5xx, or a Bundle with one in it."""
+    return answer.status_code >= 500 or b'"response":{"status":"5' in answer.content
+
+
 class Run:
     """A run's counts, and what it was told."""
 
@@ -90,7 +110,6 @@ class Run:
         self._client = client
         self._known = Known()
         self._began = time.monotonic()
-        self.last: tuple[Ask, str] | None = None
         self.counts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
 
@@ -98,7 +117,7 @@ class Run:
         """Sends round after round until the time is over.
 
         Raises:
-            Broken: at the first 5xx or lost answer; `last` is what brought it, and what came.
+            Broken: at the first 5xx or lost answer.
         """
         until, say = self._began + minutes * 60, self._began + SAY_EVERY_S
         # Seeds of runs begun with one seed and the next do not meet.
@@ -113,28 +132,39 @@ class Run:
 
     def _send(self, asked: Ask) -> None:
         try:
-            answer = self._client.request(asked.method, asked.path, content=asked.body, headers=asked.headers)
+            headers = [(name.encode(), value.encode("latin-1")) for name, value in asked.headers.items()]
+            answer = self._client.request(asked.method, asked.path, content=asked.body, headers=headers)
         except (httpx.InvalidURL, UnicodeEncodeError):
             return
         except httpx.HTTPError as error:
-            self.last = asked, repr(error)
-            raise Broken(repr(error)) from error
+            raise Broken(asked, repr(error)) from error
         self.counts[f"{asked.method} {answer.status_code}"] += 1
-        if answer.status_code >= 500:
-            self.last = asked, f"{answer.status_code} {answer.text}"
-            raise Broken(f"{answer.status_code} {answer.text[:300]}")
-        self._note(answer)
+        if failed(answer):
+            raise Broken(asked, f"{answer.status_code} {answer.text}")
         words = fault(asked, answer)
         if words is None:
+            self._note(asked, answer)
             return
         if words[:60] not in self.faults:
             print(f"{words}\n  {asked.method} {asked.path[:300]} {(asked.body or b'')[:3000]!r}", flush=True)
         if words[:60] in self.faults or len(self.faults) < KINDS_MAX:
             self.faults[words[:60]] += 1
 
-    def _note(self, answer: httpx.Response) -> None:
+    def _finish(self, asked: Ask, location: str) -> None:
+        """Waits for an import, which is soon done; an export of all there is by now is not waited for."""
+        until = time.monotonic() + ANSWER_S
+        while asked.path.endswith("$import"):
+            answer = self._client.get(location)
+            if answer.status_code >= 500 or time.monotonic() > until:
+                raise Broken(asked, f"the import came to {answer.status_code} {answer.text}")
+            if answer.status_code == 200:
+                break
+            time.sleep(POLL_S)
+        self._client.delete(location)
+
+    def _note(self, asked: Ask, answer: httpx.Response) -> None:
         if answer.status_code == 202 and "content-location" in answer.headers:
-            self._client.delete(answer.headers["content-location"])
+            self._finish(asked, answer.headers["content-location"])
         if answer.status_code == 201:
             self._known.note(answer.headers.get("location", ""))
         if answer.status_code != 200 or b'"Bundle"' not in answer.content[:200]:
@@ -159,17 +189,16 @@ class Run:
         return f"{minutes:.0f} min: {self.counts.total()} requests: {shown}; {types}; {faults}"
 
 
-def kept(file: Path, run: Run, suite: Suite) -> None:
+def kept(file: Path, broken: Broken, suite: Suite) -> None:
     """What ended a run, in a file: the body as text, or in base64 where it is none."""
-    assert run.last is not None
-    asked, answer = run.last
+    asked = broken.asked
     body = asked.body or b""
     try:
         said = {"body": body.decode()}
     except UnicodeDecodeError:
         said = {"body_base64": base64.b64encode(body).decode()}
     request = {"method": asked.method, "path": asked.path, "headers": asked.headers, **said}
-    found = {"request": request, "answer": answer, "logs": suite.printed()}
+    found = {"request": request, "answer": broken.answer, "logs": suite.printed()}
     file.write_text(json.dumps(found, indent=1), "utf-8")
 
 
@@ -190,7 +219,7 @@ def main() -> int:
         try:
             run.rounds(asked.seed, asked.minutes)
         except Broken as broken:
-            kept(asked.fault, run, suite)
+            kept(asked.fault, broken, suite)
             print(f"{broken}\nThe request, the answer and the logs: {asked.fault}")
             return 1
         finally:

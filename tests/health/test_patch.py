@@ -65,6 +65,8 @@ class TestJsonPatch:
         [
             ([{"op": "test", "path": "/birthDate", "value": "1980-01-01"}], 412),
             ([{"op": "remove", "path": "/telecom/0"}], 422),
+            ([{"op": "remove", "path": "/birthDate/0"}], 422),
+            ([{"op": "move", "path": "/birthDate", "from": "/id/7"}], 422),
             ([{"op": "add", "path": "/a/b", "value": 1}], 422),
             ([{"op": "replace", "path": "/gender", "value": "male"}], 422),
             ([{"op": "replace", "path": "/birthDate", "value": "spring"}], 422),
@@ -175,6 +177,7 @@ class TestFhirPathPatch:
             (parameters(operation("insert", "Patient.name", index=7, value={"valueString": "x"})), 422),
             (parameters(operation("delete", "Patient")), 422),
             (parameters(operation("replace", "Patient.(", value={"valueCode": "male"})), 400),
+            (parameters(operation("delete", "(" * 900 + "Patient" + ")" * 900)), 400),
             (parameters(operation("fly", "Patient")), 400),
             (parameters({"name": "operation"}), 400),
             (PERSON, 400),

@@ -134,12 +134,26 @@ def test_keys_join_and_other_places_do_not() -> None:
         (view(ID, where=[{"path": "name.family.first()"}]), "ViewDefinition.where[0].path"),
         (view({"column": [column("name.family", "family")]}), "ViewDefinition.select[0].column[0].path"),
         (view({"column": [column("id", type="integer")]}), "ViewDefinition.select[0].column[0].path"),
+        (view({"column": [column("2147483648", "n", type="integer")]}),
+         "ViewDefinition.select[0].column[0].path"),
+        (view({"column": [column("9223372036854775808", "n", type="integer64")]}),
+         "ViewDefinition.select[0].column[0].path"),
+        (view({"column": [column("18446744073709551616 'mg'", "n", type="Quantity")]}),
+         "ViewDefinition.select[0].column[0].path"),
+        (view({"column": [column("10.power(1000).power(5)", "n")]}),
+         "ViewDefinition.select[0].column[0].path"),
     ],
 )  # fmt: skip
 def test_a_wrong_view_is_refused_with_the_place(definition: Any, place: str) -> None:
     with pytest.raises(Refusal) as refusal:
         rows(definition)
     assert (refusal.value.status, refusal.value.issues[0].expression) == (422, place)
+
+
+def test_numbers_in_a_complex_cell_stay_numbers() -> None:
+    definition = {"resource": "Observation", "select": [{"column": [column("value", type="Quantity")]}]}
+    raw = json.dumps(observation(valueQuantity={"value": 0})).replace('"value": 0', '"value": 72.50')
+    assert viewed(definition).of_lines([raw]) == [('{"value":72.50}',)]
 
 
 def test_rows_of_one_resource_are_bounded() -> None:
@@ -205,6 +219,8 @@ async def test_a_view_over_an_export_and_over_what_is_sent(
     )
     assert wrong.status_code == 422
     assert wrong.json()["issue"][0]["expression"] == ["ViewDefinition.select[0].column[0].name"]
+    beyond = said(view({"column": [7]}), source).replace(b"[7]", b"[1e400]")
+    assert (await mine.post("/fhir/$viewdefinition-run", content=beyond)).status_code == 400
     endless = view({"column": [column("name.given.first().matches('(.+)+#')", "x", type="boolean")]})
     slow = {"name": "resource", "resource": patient(name=[{"given": ["三" * 60]}])}
     monkeypatch.setattr(answer, "CHUNK_S", 1.0)

@@ -26,7 +26,10 @@ def unbounded(text: str) -> str | None:
     Raises:
         FHIRPathError: it is no expression.
     """
-    return next(_used(parser.parsed(text)), None)
+    try:
+        return next(_used(parser.parsed(text)), None)
+    except RecursionError as error:
+        raise parser.FHIRPathError("it is nested too deep") from error
 
 
 def _used(tree: Any) -> Iterator[str]:

@@ -119,7 +119,8 @@ def _taken(holder: list[Any], steps: list[str], n: int) -> Any:
     if not steps:
         raise _refused(422, "processing", "the whole document cannot be removed", n)
     parent = _at(holder, steps[:-1], n)
-    return parent.pop(_key(parent, steps[-1], n))
+    key = _key(parent, steps[-1], n)  # before `pop`, which only what has keys has
+    return parent.pop(key)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -38,7 +38,7 @@ def issues_of(resource: dict[str, Any], path: str) -> list[Issue]:
         path: FHIRPath of the resource in what was sent, for `expression`.
     """
     kind = resource.get("resourceType")
-    if kind not in definitions().resources:
+    if not isinstance(kind, str) or kind not in definitions().resources:
         return [unknown_type(kind, path)]
     parts: list[tuple[dict[str, Any], str]] = []
     of_schema = _collected(resource, path, parts)

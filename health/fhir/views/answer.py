@@ -39,7 +39,7 @@ async def run(
         Refusal: 403, 404 for an export that is not the client's or a type it may not read; 422 for a wrong
             view, or one that gives more than `ROWS_MAX` rows.
     """
-    plain = orjson.loads(text.written(definition))
+    plain = text.plain(text.written(definition).encode())
     view = viewed(plain)
     if (source is None) == (not resources):
         raise refused(422, "required", "name a finished export as source, or send resources", "source")

@@ -12,6 +12,7 @@ import orjson
 from health.fhir.fhirpath import FHIRPathError, Node, Path
 from health.fhir.fhirpath.conversions import to_text
 from health.fhir.outcome import Refusal, refused
+from health.fhir.text import Number
 
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 WHOLE = frozenset({"integer", "positiveInt", "unsignedInt"})
@@ -22,6 +23,9 @@ TYPES = frozenset(
      "unsignedInt", "uri", "url", "uuid"}
 )  # fmt: skip
 """Primitive types a column or constant may have."""
+
+_BOUND_32 = range(-(2**31), 2**31)
+_BOUNDS = {"boolean": range(2), "integer64": range(-(2**63), 2**63)}
 
 Names = dict[str, list[Node]]
 Reader = Callable[[Node, Names], Any]
@@ -77,16 +81,33 @@ def _cell(node: Node, kind: str, at: str) -> Any:
     if type(value) is dict:
         if kind in TYPES and kind != "string":
             raise wrong(f"a {node.type} is no {kind}", at)
-        return orjson.dumps(value, default=str).decode()
+        return _json(value, at)
     if kind == "decimal" and type(value) is not bool and not isinstance(value, str):
         return float(value)
     if kind == "boolean" or kind in WHOLE or kind == "integer64":
         if not is_of(value, kind):
             raise wrong(f"a {node.type} is no {kind}", at)
+        if value not in _BOUNDS.get(kind, _BOUND_32):
+            raise wrong(f"a value is out of the bounds of {kind}", at)
         return value
     if kind == "decimal":
         raise wrong(f"a {node.type} is no decimal", at)
-    return value if type(value) is str else to_text(node)
+    try:
+        return value if type(value) is str else to_text(node)
+    except ValueError as error:  # Python writes out no number of more than 4,300 digits
+        raise wrong("a value is too long to be written", at) from error
+
+
+def _json(value: Any, at: str) -> str:
+    try:
+        return orjson.dumps(value, default=_number).decode()
+    except TypeError as error:
+        raise wrong("a whole number in a value has more than 64 bits", at) from error
+
+
+def _number(value: Any) -> Any:
+    """Decimals as they are written, of a resource or made on the way."""
+    return orjson.Fragment(value.literal if isinstance(value, Number) else str(value))
 
 
 def wrong(words: str, at: str) -> Refusal:

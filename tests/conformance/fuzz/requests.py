@@ -1,7 +1,9 @@
 """Requests to `/fhir` of every form, right ones and spoilt ones, made by hypothesis."""
 
 import copy
+import gzip
 import json
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from random import Random
@@ -12,7 +14,8 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from health.fhir.definitions import definitions
-from tests.conformance.fuzz.resources import Resources
+from tests.conformance.fuzz.operations import Operations, expression_of
+from tests.conformance.fuzz.resources import LITERAL, Resources
 from tests.health.support import FHIR_JSON
 from tests.health.test_fuzz import JUNK, SEED, places
 
@@ -48,6 +51,13 @@ def _words(text: str) -> list[str]:
 TYPES = sorted(definitions().resources)
 OFTEN = ["Patient", "Observation", "Organization", "Encounter", "Condition"]
 SEEDS = [entry["resource"] for entry in SEED["entry"]]
+ODD: list[Any] = [
+    f"{LITERAL}1e400", f"{LITERAL}-1E-400", f"{LITERAL}{'9' * 5000}", f"{LITERAL}0.{'0' * 2000}1", LITERAL,
+    "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999999-14:00", "9999", "0000-01-01",
+    "2016-12-31T23:59:60Z", "a" * 64, "a" * 65, "x" * 100_000, "\u200b", "é", " ", "a\tb", 2**63, 1e308,
+    "urn:uuid:x", "http://[", "data:text/plain,x", "//x", "Patient/p1/_history/x", "#p1", -(2**31) - 1,
+]  # fmt: skip
+"""What has the form of a value, and is at the edge of what can be kept or beyond."""
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"]
 URLS = [
     "", " ", "#", "?", "Patient/1", "Patient?x", "Patient?identifier=urn:mrn|1", "urn:uuid:", "http://",
@@ -121,7 +131,16 @@ HEADERS: list[dict[str, str]] = [
     {"if-none-exist": "identifier=a|b"}, {"if-match": 'W/"1"'}, {"if-match": "junk"},
     {"if-none-match": "*"}, {"prefer": "handling=lenient"},
     {"prefer": "return=OperationOutcome, respond-async"}, {"if-none-exist": "\\"},
-    {"if-modified-since": "yesterday"}, {"content-encoding": "gzip"}, {"accept": "text/*"},
+    {"if-modified-since": "yesterday"}, {"content-encoding": "zstd"}, {"accept": "text/*"},
+    {"content-type": "application/fhir+xml"}, {"accept": "application/fhir+xml"}, {"content-type": ""},
+    {"content-type": "application/fhir+json; charset=gbk"}, {"accept": "*/*;q=x"}, {"accept": ",;=,"},
+    {"if-match": 'W/"' + "9" * 5000 + '"'}, {"if-match": "*"}, {"if-none-match": 'W/"1", "x", *'},
+    {"if-modified-since": "Mon, 01 Jan 0001 00:00:00 +1400"}, {"if-none-exist": "_id=" + "x," * 3000},
+    {"if-modified-since": "Fri, 31 Dec 9999 23:59:59 -1400"}, {"if-none-exist": "name=\xe5\xbc\xa0"},
+    {"if-none-exist": "\xff\xfe=%00"}, {"idempotency-key": ""}, {"idempotency-key": "k"},
+    {"idempotency-key": "k" * 201}, {"idempotency-key": "\xff"}, {"prefer": "return=;;=,handling"},
+    {"x-references": "x"}, {"range": "bytes=5-1"}, {"accept-encoding": "gzip;q=x"}, {"x-request-id": "a\t'"},
+    {"accept": "application/octet-stream"}, {"traceparent": "00-x"}, {"accept-language": "zh;q=9e999"},
 ]  # fmt: skip
 
 
@@ -129,7 +148,7 @@ HEADERS: list[dict[str, str]] = [
 def asks(draw: st.DrawFn, known: Known) -> Ask:
     """A request, whose body may be spoilt in up to three places by values of any kind."""
     pick = draw(st.randoms(note_method_calls=False, use_true_random=False))
-    spoilt = draw(st.just([]) | st.lists(JUNK, max_size=3))
+    spoilt = draw(st.just([]) | st.lists(JUNK | st.sampled_from(ODD), max_size=3))
     return _Maker(pick, known, spoilt).ask()
 
 
@@ -142,12 +161,16 @@ class _Maker:
         self._resources = Resources(pick, known.stored, self._local)
 
     def ask(self) -> Ask:
-        forms = [self._bundle] * 3 + [self._search] * 3 + [self._write] * 3
-        made = self._one([*forms, self._patch, self._delete, self._read, self._operation, self._page])()
-        headers = {"content-type": FHIR_JSON, "x-references": "unchecked"}
+        forms = [self._bundle] * 3 + [self._search] * 3 + [self._write] * 3 + [self._operation] * 2
+        made = self._one([*forms, self._patch, self._delete, self._read, self._page, self._elsewhere])()
+        headers = {"content-type": FHIR_JSON, "x-references": "unchecked", **made.headers}
         if self._junk and self._pick.randrange(2):
             headers |= self._one(HEADERS)
-        return Ask(made.method, made.path, made.body, {**headers, **made.headers})
+        if made.body and self._junk and self._pick.randrange(20) == 0:
+            packed = gzip.compress(made.body)
+            cut = packed[: self._one([len(packed), len(packed) // 2, 5])]
+            return Ask(made.method, made.path, cut, {**headers, "content-encoding": "gzip"})
+        return Ask(made.method, made.path, made.body, headers)
 
     def _one(self, among: Any) -> Any:
         return self._pick.choice(among)
@@ -167,7 +190,13 @@ class _Maker:
     def _resource(self, kind: str) -> dict[str, Any]:
         if self._pick.randrange(10) == 0:
             return copy.deepcopy(self._one(SEEDS))
+        if kind in ("SearchParameter", "Subscription"):
+            return self._operations().told()
         return self._resources.one(kind, self._one([0, 12, 40]))
+
+    def _operations(self) -> Operations:
+        kind = self._kind()
+        return Operations(self._pick, self._resources, self._place(kind), self._query(kind))
 
     # Single requests
 
@@ -244,6 +273,8 @@ class _Maker:
                         [self._one(WORDS), f"{kind}:{self._one(sorted(known))}", self._one(WORDS) * 2]
                     )
                     pairs.append(f"{quote(name)}={quote(word)}")
+        if self._junk and self._pick.randrange(20) == 0:
+            pairs *= self._one([2, 100])
         return "&".join(pairs)
 
     def _page(self) -> Ask:
@@ -258,6 +289,12 @@ class _Maker:
         return Ask("GET", changed)
 
     def _operation(self) -> Ask:
+        if self._pick.randrange(4):
+            path, body, headers = self._operations().one()
+            if body is None:
+                return Ask("GET", f"/fhir/{quote(path, safe='/?&=$')}", None, headers)
+            raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else self._bytes(body)
+            return Ask("POST", f"/fhir/{path}", raw, headers)
         owners = ["", "/Patient", "/Patient/p1", "/Observation", "/ValueSet", "/CodeSystem", "/Group/x"]
         path = f"/fhir{self._one([*owners, f'/{self._place(self._kind())}'])}/{self._one(OPERATIONS)}"
         if self._pick.randrange(5) < 2:
@@ -270,6 +307,26 @@ class _Maker:
             for _ in range(self._pick.randrange(5))
         ]
         return Ask("POST", path, self._bytes({"resourceType": "Parameters", "parameter": given}))
+
+    def _elsewhere(self) -> Ask:
+        """What is no resource: uploads, bulk requests, code lists; Binaries in their own form."""
+        raw = self._one(
+            [b"", b"\x00", b"\xff\xfe", b"code,display\na,b\n", b'"', b"code\r\n,\n", bytes(3000)]
+        )
+        csv = {"content-type": self._one(["text/csv", "text/csv; charset=gb18030", "text/csv; charset=x"])}
+        system = self._one(["urn:x", "urn:y", "x y", ""])
+        doors = ["metadata", ".well-known/smart-configuration", "/"]
+        found: Ask = self._one([
+            Ask("POST", "/fhir/bulk/uploads", raw, {"content-type": "application/fhir+ndjson"}),
+            Ask("GET", f"/fhir/bulk/{self._one([UUID(int=1), 'x', f'{UUID(int=1)}/x'])}"),
+            Ask("DELETE", f"/fhir/bulk/{UUID(int=1)}"),
+            Ask("POST", f"/health/code-lists?system={quote(system)}&hierarchy=parent", raw, csv),
+            Ask("POST", "/fhir/Binary", raw, {"content-type": self._one(["text/plain", "x", "a/b;c"])}),
+            Ask("PUT", "/fhir/Binary/p1", raw, {"content-type": "application/pdf"}),
+            Ask("GET", "/fhir/Binary/p1", None, {"accept": self._one(["text/plain", "*/*", "x"])}),
+            Ask(self._one(METHODS), f"/fhir/{self._one(doors)}"),
+        ])  # fmt: skip
+        return found
 
     # Bundles
 
@@ -294,7 +351,7 @@ class _Maker:
         place, query = self._place(kind), self._query(kind)
         conditions = {"ifNoneExist": query, "ifMatch": 'W/"1"', "ifNoneMatch": "x", "ifModifiedSince": "2020"}
         found: dict[str, Any]
-        match self._pick.randrange(12 if self._junk else 11):
+        match self._pick.randrange(13 if self._junk else 12):
             case 0 | 1 | 2 | 3 | 4:
                 asked = {"method": "POST", "url": kind}
                 if self._pick.randrange(5) == 0:
@@ -313,6 +370,11 @@ class _Maker:
                 found = {"request": {"method": "DELETE", "url": self._one([place, f"{kind}?{query}"])}}
             case 10:
                 found = {"request": {"method": "GET", "url": self._one([place, f"{kind}?{query}"])}}
+            case 11:
+                path, body, _ = self._operations().one()
+                found = {"request": {"method": "GET" if body is None else "POST", "url": path}}
+                if isinstance(body, dict) and "resourceType" in body:
+                    found["resource"] = body
             case _:
                 found = {"request": {"method": self._one(METHODS), "url": self._one(URLS)}}
                 if self._pick.randrange(2):
@@ -324,7 +386,7 @@ class _Maker:
 
     def _fhirpath_patch(self, kind: str) -> dict[str, Any]:
         name = self._one(sorted(definitions().elements[kind]))
-        paths = [f"{kind}.{name}", f"{kind}.{name}", kind, f"{kind}.{name}[0]", "a(", "1/0"]
+        paths = [f"{kind}.{name}", kind, f"{kind}.{name}[0]", "a(", *[expression_of(self._pick, kind)] * 3]
         parts = [
             {"name": "type", "valueCode": self._one(["add", "insert", "delete", "replace", "move", "x"])},
             {"name": "path", "valueString": self._one(paths)},
@@ -364,7 +426,8 @@ class _Maker:
     def _bytes(self, tree: Any) -> bytes:
         for value in self._junk:
             tree = self._spoilt(tree, value)
-        raw = json.dumps(tree, ensure_ascii=bool(self._pick.randrange(2))).encode("utf-8", "surrogatepass")
+        written = json.dumps(tree, ensure_ascii=bool(self._pick.randrange(2)))
+        raw = re.sub(rf'"{LITERAL}([^"]*)"', r"\1", written).encode("utf-8", "surrogatepass")
         if self._junk and self._pick.randrange(10) == 0:
             at = self._pick.randrange(len(raw))
             junk: bytes = self._one([b"\x00", b"\xff", b'"', b"{", b"1e999", b"[" * 3000])

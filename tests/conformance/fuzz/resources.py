@@ -8,20 +8,25 @@ from typing import Any
 from health.fhir.definitions import definitions, json_schema, rules
 from health.fhir.validation import tiers
 
+LITERAL = "literal:"
+"""Begins a text that is to be written as a number, as it stands."""
 _DEPTH = 3
 """Elements inside of elements that need not be there."""
 _TRIES = 3
 _UCUM = "http://unitsofmeasure.org"
 _LEFT_OUT = {"id", "meta", "contained", "implicitRules", "modifierExtension", "extension"}
-_MOMENTS = ["2020-01-01T00:00:00Z", "2026-05-01T08:00:00+08:00", "1999-12-31T23:59:59.123Z"]
+_MOMENTS = [
+    "2020-01-01T00:00:00Z", "2026-05-01T08:00:00+08:00", "1999-12-31T23:59:59.123Z",
+    "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999999-12:00", "2016-12-31T23:59:60Z",
+]  # fmt: skip
 _PRIMITIVES: dict[str, list[Any]] = {
     "base64Binary": ["QUJD", "5byg"],
     "boolean": [True, False],
     "canonical": ["http://example.org/x", "http://example.org/x|1"],
     "code": ["x", "A-1"],
-    "date": ["2020", "2020-02", "2020-02-29"],
-    "dateTime": ["2020", "2020-02-29", *_MOMENTS],
-    "decimal": [0, 1.5, -1e-9, 72.50, 10**12],
+    "date": ["2020", "2020-02", "2020-02-29", "0001", "9999-12", "9999-12-31"],
+    "dateTime": ["2020", "2020-02-29", "0001-01", "9999", *_MOMENTS],
+    "decimal": [0, 1.5, -1e-9, 72.50, 10**12, 1e-300, 91, -1e300],
     "id": ["a", "p1"],
     "instant": _MOMENTS,
     "integer": [0, 1, -1, 2**31 - 1],
@@ -31,7 +36,7 @@ _PRIMITIVES: dict[str, list[Any]] = {
     "string": ["x", "张三", "O'Brien", "50 %", "a,b|c$d\\"],
     "time": ["10:00:00", "23:59:59.5"],
     "unsignedInt": [0, 3],
-    "uri": ["urn:oid:2.999.1", "http://example.org/x", "urn:mrn"],
+    "uri": ["urn:oid:2.999.1", "http://example.org/x", "urn:mrn", f"http://x/{'a' * 3000}"],
     "url": ["http://example.org/x"],
     "uuid": ["urn:uuid:00000000-0000-4000-8000-000000000009"],
     "xhtml": ['<div xmlns="http://www.w3.org/1999/xhtml">张三</div>'],
