@@ -7,6 +7,7 @@ from typing import Any
 from health import repository
 from health.keys import token_key_asked
 from health.reaching import Reach
+from health.repository import fitting
 from health.shapes import WITH_CODE, Code, Component, Record, RecordPage, RecordQuery, Value
 from services.kit.cursors import decode_cursor, encode_cursor, whole_number
 from services.kit.database import Connection, Row
@@ -56,7 +57,7 @@ async def page(
         before=before,
         limit=query.first + 1,
     )
-    shown = rows[: query.first]
+    shown = fitting.page(rows, query.first)
     bodies = [_parsed(row) for row in shown]
     names = await _organisations(db, bodies)
     following = encode_cursor(shown[-1]["occurred"], shown[-1]["pk"]) if len(rows) > len(shown) else None

@@ -28,6 +28,9 @@ _NO_DOOR = Issue("invalid", "an entry names a resource, a search or an operation
 ANSWER_BYTES = 32 * 1024 * 1024
 """When so much has been read for a bundle, what it still asks for is told to ask by itself."""
 _READING = ("GET", "HEAD")
+_ADDING = ("POST", "PATCH")
+_WRITING = (*_ADDING, "PUT", "DELETE")
+_NO_RESOURCE = Issue("not-supported", "the answer is no resource, as an entry's has to be; ask by itself")
 _TOO_MUCH = Issue("too-costly", "the answers before fill the bundle; ask for this one by itself")
 
 
@@ -48,18 +51,19 @@ class Doors:
         self._answered = 0
         self._headers = {**sent, "accept": "application/fhir+json", "prefer": f"return={prefer}"}
 
-    async def all(self, requests: Sequence[Request], key: str) -> list[dict[str, Any]]:
+    async def all(self, requests: Sequence[Request], key: str | None, content: str) -> list[dict[str, Any]]:
         """The entries of the answer to a batch, asked in the order of a transaction (http.html#trules).
 
         Args:
-            key: what tells a repetition of the batch, and with its number one of an entry.
+            key: its Idempotency-Key, which with its number tells a repetition of an entry.
+            content: what does without one, but of a PUT or DELETE: after another it is a change back.
         """
         found: dict[int, dict[str, Any]] = {}
 
         async def answer(request: Request, places: asyncio.Semaphore) -> None:
             async with places:
-                if request.method == "POST":
-                    own = hashlib.sha256(f"{key} {request.index}".encode()).hexdigest()
+                if request.method in (_ADDING if key is None else _WRITING):
+                    own = hashlib.sha256(f"{key or content} {request.index}".encode()).hexdigest()
                     request.headers["idempotency-key"] = f"batch:{own}"
                 found[request.index] = await self.one(request)
 
@@ -132,6 +136,9 @@ class Doors:
             found["lastModified"] = instant(at.astimezone(UTC))
         if not body:
             return {"response": found}
+        if not headers.get("content-type", "").startswith("application/fhir+json"):
+            found["status"] = _status(status if status >= 400 else 406)
+            return {"response": {**found, "outcome": orjson.Fragment(outcome([_NO_RESOURCE]))}}
         if status >= 400 or b'"resourceType":"OperationOutcome"' in body[:40]:
             return {"response": {**found, "outcome": orjson.Fragment(body)}}
         return {"resource": orjson.Fragment(body), "response": found}

@@ -75,7 +75,7 @@ async def answered(
     for attempt in range(ATTEMPTS):
         prepared = await workers.bundle(raw, base, unchecked=unchecked)
         if prepared.batch:
-            return bundle_of("batch-response", await ask.all(prepared.requests, key or content_key(digest)))
+            return bundle_of("batch-response", await ask.all(prepared.requests, key, content_key(digest)))
         if known is not None:
             break
         push = Push("fhir.transaction", digest, sender)
@@ -179,7 +179,7 @@ async def _finished(
     """The answer with what was only read, and with what the sender wants to see of what it wrote."""
     if not reads and wanted == "minimal":
         return body
-    entries = orjson.loads(body)["entry"]
+    entries = orjson.loads(body).get("entry", [])
     if wanted == "representation":
         located = {
             i: _located(entry) for i, entry in enumerate(entries) if entry and "location" in entry["response"]

@@ -4,6 +4,7 @@ What was kept before is indexed anew by a job; until that has ended the paramete
 search says how far it is. `reindexing` keeps this process informed of those there are.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from health.fhir.fhirpath.bounds import unbounded
 from health.fhir.outcome import Issue
 
 EXPRESSION_MAX = 2000
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""A name that a search can say: `_` begins FHIR's own, and `:` and `.` end one."""
 _SEARCHED = frozenset({"token", "reference", "date", "string", "number", "quantity", "uri"})
 
 
@@ -115,6 +118,11 @@ def _types(base: Sequence[str]) -> list[str]:
 
 
 def _check(found: Mapping[str, Parameter], search: Any, expression: str) -> None:
+    if not all(_CODE.fullmatch(parameter.name) for parameter in found.values()):
+        words = (
+            "a search cannot say this: write letters, digits, - and _, no more than 64, beginning with no _"
+        )
+        raise WrongParameter(words, "code")
     if search not in _SEARCHED:
         words = f"a parameter of type {search} is not indexed here; {', '.join(sorted(_SEARCHED))} are"
         raise WrongParameter(words, "type")

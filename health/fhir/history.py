@@ -16,6 +16,7 @@ from health.fhir.paging import Pairs, links
 from health.fhir.searching import any_reach, bounded
 from health.fhir.text import instant
 from health.reaching import Reach
+from health.repository import fitting
 from services.kit.database import Row
 from services.kit.principals import Principal
 
@@ -43,10 +44,10 @@ async def history(fhir: Fhir, principal: Principal, kind: str | None, id: str | 
     asked = repository.Slice(kind, id, since, at, before)
     async with bounded(fhir) as db:
         rows = await repository.versions(db, reach, asked, limit=count + 1)
-    page = rows[:count]
+    page = fitting.page(rows, count)
     await access.leave(fhir.kit, principal, _ACTION, page, resource=path)
     following = None
-    if len(rows) > count:
+    if len(rows) > len(page):
         last = page[-1]
         place = (extract.microseconds(last["ts"]), last["pk"], last["version"])
         following = fhir.pages.token(path, pairs, place)

@@ -19,7 +19,7 @@ from health.reaching import Reach
 from services.identity.client import IdentityClient
 from services.kit.app import Kit
 from services.kit.database import Row, Transaction
-from services.kit.idempotency import Answer, idempotent, request_hash
+from services.kit.idempotency import Answer, idempotent, known_answer, request_hash
 from services.kit.principals import Principal
 from services.kit.problems import unauthenticated
 
@@ -165,16 +165,7 @@ async def create(fhir: Fhir, principal: Principal, kind: str, raw: bytes, terms:
     prepared.entries[0].condition = terms.search
     check_rights(fhir.kit.policy, principal, prepared)
     push = Push("fhir.create", _digest(raw), sender)
-    async with fhir.kit.db.transaction(principal) as tx:
-        if terms.key is None:
-            return await _written(fhir, tx, prepared, push, terms.wanted)
-        whole = request_hash(f"POST /fhir/{kind} {terms.search}".encode(), raw)
-        async with idempotent(tx, principal.client_id, terms.key, whole) as slot:
-            if slot.answer is not None:
-                return Reply(slot.answer.body, slot.answer.status, dict(slot.answer.headers))
-            reply = await _written(fhir, tx, prepared, push, terms.wanted)
-            slot.keep(Answer(reply.status, reply.body, reply.headers))
-            return reply
+    return await _once(fhir, principal, prepared, push, terms, _whole(f"POST /fhir/{kind}", terms, raw))
 
 
 async def update(fhir: Fhir, principal: Principal, kind: str, id: str, raw: bytes, terms: Terms) -> Reply:
@@ -190,7 +181,8 @@ async def update(fhir: Fhir, principal: Principal, kind: str, id: str, raw: byte
     [entry] = prepared.entries
     entry.if_match, entry.condition = terms.if_match, terms.search
     check_rights(fhir.kit.policy, principal, prepared)
-    return await _changed(fhir, principal, prepared, Push("fhir.update", _digest(raw), sender), terms)
+    push = Push("fhir.update", _digest(raw), sender)
+    return await _once(fhir, principal, prepared, push, terms, _whole(f"PUT /fhir/{kind}/{id}", terms, raw))
 
 
 async def patch(fhir: Fhir, principal: Principal, kind: str, id: str, raw: bytes, terms: Terms) -> Reply:
@@ -206,23 +198,30 @@ async def patch(fhir: Fhir, principal: Principal, kind: str, id: str, raw: bytes
     check_methods(fhir.kit.policy, principal, {(kind, "PATCH")})
     push = Push("fhir.patch", _digest(raw), sender_of(fhir.kit.policy, principal))
     target = Target(0, kind, kind, id or None, terms.search)
+    whole = _whole(f"PATCH /fhir/{kind}/{id}", terms, raw)
+    if terms.key is not None:
+        # What is done already may not be possible again.
+        async with fhir.kit.db.session() as db:
+            answer = await known_answer(db, principal.client_id, terms.key, whole)
+        if answer is not None:
+            return _again(answer)
     for _ in range(ATTEMPTS - 1):
         try:
-            return await _patched(fhir, principal, target, raw, push, terms)
+            return await _patched(fhir, principal, target, raw, push, terms, whole)
         except MovedError:
             continue
-    return await _patched(fhir, principal, target, raw, push, terms)
+    return await _patched(fhir, principal, target, raw, push, terms, whole)
 
 
 async def _patched(
-    fhir: Fhir, principal: Principal, target: Target, raw: bytes, push: Push, terms: Terms
+    fhir: Fhir, principal: Principal, target: Target, raw: bytes, push: Push, terms: Terms, whole: bytes
 ) -> Reply:
     async with access.told(fhir.kit, principal, push.action):
         stored = await patched(fhir.kit, push.sender, [target], fhir.base)
     prepared = await fhir.workers.patch(raw, fhir.base, target.type, stored[target.index])
     prepared.entries[0].if_match = terms.if_match
     check_rights(fhir.kit.policy, principal, prepared)
-    return await _changed(fhir, principal, prepared, push, terms)
+    return await _once(fhir, principal, prepared, push, terms, whole)
 
 
 async def delete(fhir: Fhir, principal: Principal, kind: str, id: str, terms: Terms) -> Reply:
@@ -240,7 +239,8 @@ async def delete(fhir: Fhir, principal: Principal, kind: str, id: str, terms: Te
     check_rights(fhir.kit.policy, principal, prepared)
     digest = _digest(f"DELETE {kind}/{id}?{terms.search or ''}".encode())
     push = Push("fhir.delete", digest, sender_of(fhir.kit.policy, principal))
-    reply = await _changed(fhir, principal, prepared, push, terms)
+    whole = _whole(f"DELETE /fhir/{kind}/{id}", terms)
+    reply = await _once(fhir, principal, prepared, push, terms, whole)
     if "etag" not in reply.headers:
         await note_unmet(fhir.kit, principal, [entry])
     return reply
@@ -250,9 +250,29 @@ def _digest(raw: bytes) -> bytes:
     return hashlib.sha256(raw).digest()
 
 
-async def _changed(fhir: Fhir, principal: Principal, prepared: Prepared, push: Push, terms: Terms) -> Reply:
+def _whole(asked: str, terms: Terms, raw: bytes = b"") -> bytes:
+    """What a repetition under the same Idempotency-Key must be the same in."""
+    stands_on = [terms.if_match.encode()] if terms.if_match is not None else []
+    return request_hash(f"{asked} {terms.search}".encode(), raw, *stands_on)
+
+
+async def _once(
+    fhir: Fhir, principal: Principal, prepared: Prepared, push: Push, terms: Terms, whole: bytes
+) -> Reply:
+    """Does what is prepared; under an Idempotency-Key that did it before, only answers as then."""
     async with access.told(fhir.kit, principal, push.action), fhir.kit.db.transaction(principal) as tx:
-        return await _written(fhir, tx, prepared, push, terms.wanted)
+        if terms.key is None:
+            return await _written(fhir, tx, prepared, push, terms.wanted)
+        async with idempotent(tx, principal.client_id, terms.key, whole) as slot:
+            if slot.answer is not None:
+                return _again(slot.answer)
+            reply = await _written(fhir, tx, prepared, push, terms.wanted)
+            slot.keep(Answer(reply.status, reply.body, reply.headers))
+            return reply
+
+
+def _again(answer: Answer) -> Reply:
+    return Reply(answer.body, answer.status, dict(answer.headers))
 
 
 async def _written(fhir: Fhir, tx: Transaction, prepared: Prepared, push: Push, wanted: Return) -> Reply:

@@ -14,8 +14,9 @@ import orjson
 from health.fhir import custom, indexing, references, text
 from health.fhir.definitions import Parameter
 from health.fhir.entries import Entry
-from health.fhir.extract import rows_of
+from health.fhir.extract import patient_of, rows_of
 from health.fhir.outcome import refused
+from health.reaching import NOBODY
 from health.repository import indexed, parameters
 from health.versions import Index, Version
 from services.kit.database import Connection, Row, Transaction
@@ -112,8 +113,16 @@ async def run(job: "RunningJob") -> dict[str, Any]:
 async def _indexed(tx: Transaction, rows: list[Row]) -> list[tuple[int, int, Index]]:
     entries = [_entry(row) for row in rows]
     pks = await parameters.pks_of(tx, sorted({target for entry in entries for target in entry.uses}))
+    # Where references are unchecked, a patient may have come after what is about them.
+    late = {
+        row["pk"]: pks[entry.patient]
+        for row, entry in zip(rows, entries, strict=True)
+        if row["pt"] == NOBODY and entry.patient is not None and entry.patient in pks
+    }
+    if late:
+        await parameters.belong(tx, late)
     return [
-        (row["pk"], row["pt"], indexing.index_of(entry, {}, pks))
+        (row["pk"], late.get(row["pk"], row["pt"]), indexing.index_of(entry, {}, pks))
         for row, entry in zip(rows, entries, strict=True)
     ]
 
@@ -126,4 +135,6 @@ def _entry(row: Row) -> Entry:
     with suppress(references.Dangling):
         references.rewrite(tree, row["type"], {}, resolver)
     entry.uses = sorted(resolver.used)
+    if row["pt"] == NOBODY:
+        entry.patient = patient_of(tree)
     return entry

@@ -3,11 +3,11 @@
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import format_datetime
 from typing import Any
 
-from health.fhir import references, text
+from health.fhir import extract, references, text
 from health.fhir.entries import Entry, Request, Target
 from health.fhir.negotiation import JSON_PATCH
 from health.fhir.outcome import MEDIA_TYPE, Issue, refused
@@ -183,7 +183,7 @@ def request_of(index: int, entry: dict[str, Any], base: str) -> Request:
 
 def _moment(written: str, index: int) -> datetime:
     try:
-        return datetime.fromisoformat(written).astimezone(UTC)
+        return extract.moment(extract.interval(written)[0])
     except ValueError as error:
         where = f"Bundle.entry[{index}].request.ifModifiedSince"
         raise refused(400, "value", f"{written!r} is no instant", where) from error

@@ -21,6 +21,7 @@ from health.fhir.search import Handling, Include, Search, subset
 from health.fhir.search.coded import settled_first
 from health.keys import reference_key
 from health.reaching import Reach
+from health.repository import fitting
 from services.kit.database import Connection, Row
 from services.kit.principals import Principal
 
@@ -184,7 +185,8 @@ async def _found(fhir: Fhir, reach: Reach, asked: Search, after: Sequence[str | 
             rows = await repository.search(
                 db, reach, criteria, order=asked.order, after=after, limit=asked.count + 1
             )
-            found.page, found.more = rows[: asked.count], len(rows) > asked.count
+            found.page = fitting.page(rows, asked.count)
+            found.more = len(rows) > len(found.page)
             await _include(db, reach, asked.includes, found)
     return found
 
@@ -193,24 +195,29 @@ async def _include(db: Connection, reach: Reach, includes: Sequence[Include], fo
     """What goes along with a page, and with what goes along where that is asked for."""
     fresh = [row["pk"] for row in found.page]
     known = set(fresh)
+    room = fitting.ANSWER_BYTES
     for step in range(ROUNDS_MAX):
         new: list[Row] = []
         for include in includes if step == 0 else [one for one in includes if one.again]:
             if fresh:
-                rows = await _along(db, reach, include, fresh, INCLUDED_MAX + 1)
+                rows = await _along(db, reach, include, fresh, room)
                 new += [row for row in rows if row["pk"] not in known]
                 known.update(row["pk"] for row in rows)
+                room -= fitting.size(rows)
         found.along += new
         fresh = [row["pk"] for row in new]
-        if len(found.along) > INCLUDED_MAX:
-            found.along, found.cut = found.along[:INCLUDED_MAX], True
+        if len(found.along) > INCLUDED_MAX or any(row["beyond"] for row in new):
+            found.along, found.cut = fitting.page(found.along, INCLUDED_MAX), True
             return
 
 
-async def _along(db: Connection, reach: Reach, include: Include, pks: Sequence[int], limit: int) -> list[Row]:
+async def _along(db: Connection, reach: Reach, include: Include, pks: Sequence[int], room: int) -> list[Row]:
+    limit = INCLUDED_MAX + 1
     if include.back:
-        return await repository.revincluded(db, reach, pks, keys=include.keys or (), limit=limit)
-    return await repository.included(db, reach, pks, keys=include.keys, types=include.types, limit=limit)
+        return await repository.revincluded(db, reach, pks, keys=include.keys or (), limit=limit, room=room)
+    return await repository.included(
+        db, reach, pks, keys=include.keys, types=include.types, limit=limit, room=room
+    )
 
 
 # The Bundle
@@ -222,7 +229,7 @@ def _searchset(base: str, asked: Search, found: _Found, around: Sequence[dict[st
     entries += [_entry(base, row, asked, "include") for row in found.along]
     issues = list(asked.ignored)
     if found.cut:
-        words = f"more than {INCLUDED_MAX} resources would be included; the rest are left out"
+        words = "more would be included than goes along with a page; the rest are left out"
         issues.append(Issue("incomplete", words, "_include", severity="warning"))
     if issues:
         entries.append({"resource": orjson.Fragment(outcome(issues)), "search": {"mode": "outcome"}})

@@ -6,6 +6,8 @@
 import gc
 import os
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,6 +20,8 @@ from health.fhir.worker_frame import LENGTH_BYTES, received
 
 _ROOTS = {"bundle": "Bundle", "patch": "Parameters"}
 """What the bodies are, whose places are told by line and column."""
+_FRAMES = 6
+"""So many calls say where something unforeseen happened."""
 
 
 def main() -> None:
@@ -25,14 +29,26 @@ def main() -> None:
     sys.stdout = sys.stderr
     gc.set_threshold(50_000, 20, 50)
     while (message := received(given)) is not None:
-        header, body = message
-        answer = orjson.dumps(answered(orjson.loads(header), body))
+        answer = _answer(*message)
         try:
             answers.write(len(answer).to_bytes(LENGTH_BYTES, "big") + answer)
             answers.flush()
         except BrokenPipeError:
             # The service was killed meanwhile; nobody waits for the answer.
             os._exit(0)
+
+
+def _answer(header: bytes, body: bytes) -> bytes:
+    try:
+        return orjson.dumps(answered(orjson.loads(header), body))
+    except Exception as error:  # noqa: BLE001 - the next push needs this process, whatever is wrong with this one
+        return orjson.dumps({"fault": _place(error)})
+
+
+def _place(error: Exception) -> str:
+    """What happened and where, without the error's words: they may repeat what was sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return f"{type(error).__name__} at {' '.join(f'{Path(f.filename).name}:{f.lineno}' for f in frames)}"
 
 
 def answered(header: dict[str, Any], body: bytes) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from health.fhir import custom
 from health.fhir.entries import Prepared, loaded
 from health.fhir.outcome import Issue, Refusal, refused
 from health.fhir.worker_frame import LENGTH_BYTES, framed
+from services.kit import telemetry
 from services.kit.problems import unavailable
 
 IDLE_S = 60.0
@@ -37,7 +38,8 @@ class WorkerDied(Exception):
 
 
 class Workers:
-    """A pool of `health.fhir.worker` processes.
+    """A pool of `health.fhir.worker` processes. What nobody foresaw in one push is that push's alone: Refusal
+    500, and on record without its content.
 
     Args:
         most: processes at one time; by default one for each processor, up to four.
@@ -127,6 +129,12 @@ class Workers:
             raise refused(422, "too-costly", words) from error
         finally:
             self._places.release()
+        if fault := answer.get("fault"):
+            telemetry.logger("health").error("a push could not be checked", extra={"fault": fault})
+            words = (
+                "this could not be checked, by a fault of the server that is on record; nothing was applied"
+            )
+            raise refused(500, "exception", words)
         if said := answer.get("refused"):
             raise Refusal(said["status"], [Issue(**issue) for issue in said["issues"]])
         return answer

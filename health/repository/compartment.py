@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from health.reaching import NOBODY, Reach
+from health.repository import fitting
 from health.repository.reach import Args, reached, readable, shown
 from health.repository.store import about
 from services.kit.database import Connection, Row
@@ -44,7 +45,7 @@ async def own_patients(db: Connection, reach: Reach) -> list[int]:
 async def members(
     db: Connection, reach: Reach, of: Compartment, *, after: tuple[bool, int], limit: int
 ) -> list[Row]:
-    """What belongs to it, the subjects first and then in the order it came: pk, type, id, body, `about` it.
+    """What belongs to it, the subjects first and then in the order it came: `columns`.
 
     Args:
         after: of the last one seen, whether it was no subject, and its pk.
@@ -52,14 +53,22 @@ async def members(
     args = Args()
     place = f"(m.pk <> all({args(list(of.subjects))}), m.pk)"
     return await db.fetch(
-        f"""select {columns(reach, args)} {_part(reach, args, of)} {_wanted(args, of)}
-            and {place} > ({args(after[0])}, {args(after[1])}) order by {place} limit {args(limit)}""",
+        f"""select {columns(reach, args, f"order by {place}")} from (
+                select m.* {_part(reach, args, of)} {_wanted(args, of)}
+                and {place} > ({args(after[0])}, {args(after[1])}) order by {place} limit {args(limit)}) m
+            order by {place}""",
         *args.values,
     )
 
 
-async def mentioned(db: Connection, reach: Reach, of: Compartment, *, after: int, limit: int) -> list[Row]:
-    """What resources of it refer to and does not belong to it itself, each once, in the order it came."""
+async def mentioned(
+    db: Connection, reach: Reach, of: Compartment, *, after: int, limit: int, room: int
+) -> list[Row]:
+    """What resources of it refer to and does not belong to it itself, each once, in the order it came.
+
+    Args:
+        room: bytes, as of `columns`.
+    """
     args = Args()
     return await db.fetch(
         f"""with part as materialized (
@@ -70,18 +79,22 @@ async def mentioned(db: Connection, reach: Reach, of: Compartment, *, after: int
                      union
                      select 'Binary/' || split_part(value, '"', 1)
                      from part, unnest((string_to_array(body, '{_ATTACHED}'))[2:]) as value)
-            select {columns(reach, args)} from said join resource m
-                on m.type = split_part(local, '/', 1) and m.id = split_part(local, '/', 2)
-            where {reached(reach, args, "m")} and m.pk not in (select pk from part) {_wanted(args, of)}
-                and m.pk > {args(after)}
-            order by m.pk limit {args(limit)}""",
+            select {columns(reach, args, "order by m.pk", room)} from (
+                select m.* from said join resource m
+                    on m.type = split_part(local, '/', 1) and m.id = split_part(local, '/', 2)
+                where {reached(reach, args, "m")} and m.pk not in (select pk from part) {_wanted(args, of)}
+                    and m.pk > {args(after)}
+                order by m.pk limit {args(limit)}) m
+            order by m.pk""",
         *args.values,
     )
 
 
-def columns(reach: Reach, args: Args) -> str:
-    """Of a resource `m` what the caller is shown: pk, type, id, body, `about` it."""
-    return f"m.pk, m.type, m.id, {shown(reach, args, 'm')} as body, {about(reach, args, 'm')}"
+def columns(reach: Reach, args: Args, order: str, room: int | None = None) -> str:
+    """Of a resource `m` what the caller is shown: pk, type, id, body and whether it is `beyond` the room (one
+    answer) in the order of the rows, `about` it."""
+    body = fitting.body(shown(reach, args, "m"), order, args(fitting.ANSWER_BYTES if room is None else room))
+    return f"m.pk, m.type, m.id, {body}, {about(reach, args, 'm')}"
 
 
 def _part(reach: Reach, args: Args, of: Compartment) -> str:

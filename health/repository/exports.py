@@ -12,6 +12,9 @@ from health.repository.reach import Args, reached, readable, shown, tie
 from services.kit.database import Connection, Row
 
 AT_ONCE = 500
+LARGE_BYTES = 64 * 1024
+"""A larger resource is read by itself."""
+_WHOSE = "(select p.sector_id from patient_person p where p.pt = m.pt) as sector_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,25 @@ async def exported(db: Connection, reach: Reach, wanted: Wanted) -> AsyncIterato
         db: a connection within a transaction, whose snapshot is what is exported.
     """
     args = Args()
-    whose = "(select p.sector_id from patient_person p where p.pt = m.pt) as sector_id"
-    sql = f"""select {shown(reach, args, "m")} as body, {whose}, {tie(reach, args, "m")} as tie
+    body = shown(reach, args, "m")
+    small = f"case when octet_length({body}) <= {args(LARGE_BYTES)} then {body} end"
+    sql = f"""select m.pk, {small} as body, {_WHOSE}, {tie(reach, args, "m")} as tie
               {readable(reach, args)} and {_wanted(wanted, args)}"""
     if wanted.filters:
         held = (clauses.all_hold(one, args, "m.pk", reach) for one in wanted.filters)
         sql += f" and ({' or '.join(held)})"
     async for rows in _streamed(db, sql, args):
-        yield rows
+        yield [row for row in rows if row["body"] is not None]
+        for row in rows:
+            if row["body"] is None:
+                yield await _alone(db, reach, row["pk"])
+
+
+async def _alone(db: Connection, reach: Reach, pk: int) -> list[Row]:
+    args = Args(pk)
+    body, by = shown(reach, args, "m"), tie(reach, args, "m")
+    sql = f"select m.pk, {body} as body, {_WHOSE}, {by} as tie from resource m where m.pk = $1"
+    return await db.fetch(sql, *args.values)
 
 
 async def deleted(db: Connection, reach: Reach, wanted: Wanted) -> AsyncIterator[list[Row]]:

@@ -22,15 +22,15 @@ async def latest(db: Connection, reach: Reach, criteria: Criteria, *, most: int,
     `codes`, `occurred`, and as of `columns`. More than `most` are of one set only where several happened at
     once.
     """
-    args = Args()
+    args, order = Args(), "order by m.occurred desc, m.pk desc"
     rows = meant(reach, criteria, await leading(db, reach, criteria), args)
     return await db.fetch(
-        f"""select {columns(reach, args)}, grouped.codes, m.occurred
+        f"""select {columns(reach, args, order)}, grouped.codes, m.occurred
             from (select coded.*, rank() over (partition by pt, codes order by occurred desc) as nth
                   from (select pk, pt, occurred, {_CODES} as codes
                         from (select m.pk, m.pt, m.occurred, {shown(reach, args, "m")} as body
                               from ({rows}) s join resource m on m.pk = s.pk) bodies) coded) grouped
             join resource m on m.pk = grouped.pk
-            where grouped.nth <= {args(most)} order by m.occurred desc, m.pk desc limit {args(limit)}""",
+            where grouped.nth <= {args(most)} {order} limit {args(limit)}""",
         *args.values,
     )

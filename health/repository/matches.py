@@ -9,12 +9,13 @@ from services.kit.database import Connection, Row
 
 
 async def patients_about(db: Connection, reach: Reach, sector_ids: Sequence[str], *, limit: int) -> list[Row]:
-    """The caller's own first: pk, type, id, body, `about` them."""
+    """The caller's own first: `columns`."""
     args = Args()
+    order = f"order by m.client <> {args(reach.client)}, m.pk"
     return await db.fetch(
-        f"""select {columns(reach, args)} {readable(reach, args)} and m.type = 'Patient'
+        f"""select {columns(reach, args, order)} {readable(reach, args)} and m.type = 'Patient'
             and m.pk in (select pt from patient_person where sector_id = any({args(list(sector_ids))}))
-            order by m.client <> {args(reach.client)}, m.pk limit {args(limit)}""",
+            {order} limit {args(limit)}""",
         *args.values,
     )
 

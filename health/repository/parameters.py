@@ -1,6 +1,6 @@
 """SQL about search parameters that are not FHIR's own, and about indexing anew for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -92,6 +92,16 @@ async def to_reindex(
         pks,
         after,
         limit,
+    )
+
+
+async def belong(db: Connection, patients: Mapping[int, int]) -> None:
+    """Resources (keys) are in the compartments of these Patients (keys)."""
+    await db.execute(
+        """update resource r set pt = said.pt from unnest($1::bigint[], $2::bigint[]) as said (pk, pt)
+           where r.pk = said.pk""",
+        list(patients),
+        list(patients.values()),
     )
 
 

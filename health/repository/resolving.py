@@ -11,13 +11,13 @@ from services.kit.database import Connection, Row
 
 
 async def resolved(db: Connection, reach: Reach, locals: Iterable[str]) -> list[Row]:
-    """Those of the `Type/id` that the caller may see, in no order: pk, type, id, body, `about` them."""
+    """Those of the `Type/id` that the caller may see: `columns`."""
     pairs = [local.split("/", 1) for local in locals]
-    args = Args([type for type, _ in pairs], [id for _, id in pairs])
+    args, order = Args([type for type, _ in pairs], [id for _, id in pairs]), "order by m.pk"
     return await db.fetch(
-        f"""select {columns(reach, args)} from unnest($1::text[], $2::text[]) as asked (type, id)
+        f"""select {columns(reach, args, order)} from unnest($1::text[], $2::text[]) as asked (type, id)
             join resource m on m.type = asked.type and m.id = asked.id
-            where {reached(reach, args, "m")}""",
+            where {reached(reach, args, "m")} {order}""",
         *args.values,
     )
 
@@ -39,13 +39,16 @@ async def referring(
         limit, most: rows of one key, and of all together.
     """
     args = Args([nth for nth, _ in hashes], [hash for _, hash in hashes])
+    order = "order by found.nth, m.pk"
     return await db.fetch(
-        f"""select asked.nth, found.* from unnest($1::integer[], $2::bigint[]) as asked (nth, hash)
-            cross join lateral (
-                select {columns(reach, args)} from ref f join resource m on m.pk = f.pk
-                where f.hash = asked.hash and m.type = any({args(list(criteria.types))})
-                    and {reached(reach, args, "m")} and {clauses.all_hold(criteria, args, "m.pk", reach)}
-                order by f.pk limit {args(limit)}) as found
-            order by asked.nth, found.pk limit {args(most)}""",
+        f"""select found.nth, {columns(reach, args, order)} from (
+                select asked.nth, one.pk from unnest($1::integer[], $2::bigint[]) as asked (nth, hash)
+                cross join lateral (
+                    select m.pk from ref f join resource m on m.pk = f.pk
+                    where f.hash = asked.hash and m.type = any({args(list(criteria.types))})
+                        and {reached(reach, args, "m")} and {clauses.all_hold(criteria, args, "m.pk", reach)}
+                    order by f.pk limit {args(limit)}) one
+                order by asked.nth, one.pk limit {args(most)}) found
+            join resource m on m.pk = found.pk {order}""",
         *args.values,
     )

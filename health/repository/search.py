@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from health.criteria import AnyOf, Criteria, Not, Order, Pointed, Present, References, Tokens
 from health.reaching import Reach
+from health.repository import fitting
 from health.repository.clauses import any_one, holds, of_types
 from health.repository.leading import Lead, leading, ordered, source, without
 from health.repository.reach import Args, reached, shown
@@ -39,14 +40,15 @@ async def search(
     after: Place | None = None,
     limit: int,
 ) -> list[Row]:
-    """Resources in the order asked for, else as they came: pk, type, id, version, ts, body, `about` them, and
-    their `place`. What lacks a value comes last, whichever way is sorted.
+    """Resources in the order asked for, else as they came: pk, type, id, version, ts, body and whether it is
+    `beyond` one answer, `about` them, and their `place`. What lacks a value comes last, whichever way is
+    sorted.
 
     Args:
         after: the place of the last one seen.
     """
     lead = await leading(db, reach, criteria, counted=bool(order))
-    return await _page(db, reach, criteria, lead, tuple(order), after, limit, 0)
+    return await _page(db, reach, criteria, lead, tuple(order), after, limit, 0, fitting.ANSWER_BYTES)
 
 
 async def _page(
@@ -58,28 +60,31 @@ async def _page(
     after: Place | None,
     limit: int,
     lacking: int,
+    room: int,
 ) -> list[Row]:
     """
     Args:
         lacking: by how many keys more it is sorted that none of these resources has a value for.
+        room: bytes that their bodies may have.
     """
     args = Args()
     gathers = lead is not None and lead.few and (bool(order) or not ordered(lead.clause))
     if gathers or (order and not _streams(order[0])):
         page = _gathered(reach, criteria, lead, order, after, limit, args)
-        return await _shown(db, reach, page, order, lacking, args)
+        return await _shown(db, reach, page, order, lacking, room, args)
     if not order:
         page = _followed(reach, criteria, lead, after, limit, args)
-        return await _shown(db, reach, page, order, lacking, args)
+        return await _shown(db, reach, page, order, lacking, room, args)
     rows: list[Row] = []
     if after is None or after[0] is not None:
         page = _streamed(reach, criteria, order, after, limit, args)
-        rows = await _shown(db, reach, page, order, lacking, args)
+        rows = await _shown(db, reach, page, order, lacking, room, args)
+        room -= fitting.size(rows)
     if len(rows) < limit and order[0].of in _COLUMNS:
         none = Not(Present(((order[0].of, order[0].keys[0]),)))
         rest = Criteria(criteria.types, (*criteria.clauses, none))
         place = after[1:] if after is not None and after[0] is None else None
-        rows += await _page(db, reach, rest, lead, order[1:], place, limit - len(rows), lacking + 1)
+        rows += await _page(db, reach, rest, lead, order[1:], place, limit - len(rows), lacking + 1, room)
     return rows
 
 
@@ -89,17 +94,18 @@ def _streams(order: Order) -> bool:
 
 
 async def _shown(
-    db: Connection, reach: Reach, page: str, order: Sequence[Order], lacking: int, args: Args
+    db: Connection, reach: Reach, page: str, order: Sequence[Order], lacking: int, room: int, args: Args
 ) -> list[Row]:
+    by = _by(order, "page.")
     place = [*["null"] * lacking, *(f"page.k{i}::text" for i in range(len(order))), "page.pk::text"]
-    sql = f"""select {_columns(reach, args)}, jsonb_build_array({", ".join(place)}) as place
-              from ({page}) page join resource r on r.pk = page.pk {_by(order, "page.")}"""
+    sql = f"""select {_columns(reach, args, by, room)}, jsonb_build_array({", ".join(place)}) as place
+              from ({page}) page join resource r on r.pk = page.pk {by}"""
     return await db.fetch(sql, *args.values)
 
 
-def _columns(reach: Reach, args: Args) -> str:
-    body = shown(reach, args, "r")
-    return f"r.pk, r.type, r.id, r.version, r.ts, {body} as body, {about(reach, args, 'r')}"
+def _columns(reach: Reach, args: Args, by: str, room: int) -> str:
+    body = fitting.body(shown(reach, args, "r"), by, args(room))
+    return f"r.pk, r.type, r.id, r.version, r.ts, {body}, {about(reach, args, 'r')}"
 
 
 def _gathered(
@@ -280,36 +286,43 @@ async def included(
     keys: Sequence[int] | None,
     types: Sequence[str],
     limit: int,
+    room: int,
 ) -> list[Row]:
     """What these resources refer to, each once and without these themselves.
 
     Args:
         keys: of the references that are followed; None for all.
         types: of the resources wanted; none for all.
+        room: bytes, what is `beyond` them has no body.
     """
     args = Args(list(pks))
     which = "" if keys is None else f"and f.key = any({args(list(keys))})"
     rows = f"select f.target as pk from ref f where f.pk = any($1) and f.target is not null {which}"
-    return await _along(db, reach, rows, types, limit, args)
+    return await _along(db, reach, rows, types, limit, room, args)
 
 
 async def revincluded(
-    db: Connection, reach: Reach, pks: Sequence[int], *, keys: Sequence[int], limit: int
+    db: Connection, reach: Reach, pks: Sequence[int], *, keys: Sequence[int], limit: int, room: int
 ) -> list[Row]:
-    """What refers to these resources under one of these keys, each once and without these themselves."""
+    """What refers to these resources under one of these keys, each once and without these themselves.
+
+    Args:
+        room: as of `included`.
+    """
     args = Args(list(pks))
     rows = f"""select f.pk from unnest($1::bigint[]) t (x)
                cross join unnest({args(list(keys))}::bigint[]) k (x)
                cross join lateral (select f.pk from ref f where f.target = t.x and f.key = k.x offset 0) f"""
-    return await _along(db, reach, rows, (), limit, args)
+    return await _along(db, reach, rows, (), limit, room, args)
 
 
 async def _along(
-    db: Connection, reach: Reach, rows: str, types: Sequence[str], limit: int, args: Args
+    db: Connection, reach: Reach, rows: str, types: Sequence[str], limit: int, room: int, args: Args
 ) -> list[Row]:
     of_type = f"and r.type = any({args(list(types))})" if types else ""
-    sql = f"""select {_columns(reach, args)}
-              from (select distinct f.pk from ({rows}) f where f.pk <> all($1)) f
-              join resource r on r.pk = f.pk
-              where {reached(reach, args, "r")} {of_type} order by r.pk limit {args(limit)}"""
+    sql = f"""select {_columns(reach, args, "order by r.pk", room)} from (
+                  select r.* from (select distinct f.pk from ({rows}) f where f.pk <> all($1)) f
+                  join resource r on r.pk = f.pk
+                  where {reached(reach, args, "r")} {of_type} order by r.pk limit {args(limit)}) r
+              order by r.pk"""
     return await db.fetch(sql, *args.values)

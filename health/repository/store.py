@@ -6,7 +6,7 @@ from typing import Any
 
 from health.criteria import Tokens
 from health.reaching import Reach
-from health.repository import indexed
+from health.repository import fitting, indexed
 from health.repository.clauses import holds
 from health.repository.reach import SAME_PERSON, Args, reached, readable, shown, tie
 from health.versions import Deletion, Found, Person, Version
@@ -49,25 +49,28 @@ async def timeline(
     before: tuple[int, int] | None,
     limit: int,
 ) -> list[Row]:
-    """A person's records as far as the caller may see them, the latest first: pk, type, id, occurred, body,
-    and `about` them.
+    """A person's records as far as the caller may see them, the latest first: pk, type, id, occurred, body
+    and whether it is `beyond` one answer, and `about` them.
 
     Args:
         patient: pt of the person, where the reach does not say whose records.
         hashes: token keys, one of which a record must have; None for all records.
         before: occurrence and pk of the last one seen.
     """
-    args = Args()
-    sql = f"select m.pk, m.type, m.id, m.occurred, {shown(reach, args, 'm')} as body, "
-    sql += f"{about(reach, args, 'm')} {readable(reach, args)}"
-    sql += f" and m.type = any({args(list(types))})"
+    args, order = Args(), "order by m.occurred desc, m.pk desc"
+    sql = f"select m.* {readable(reach, args)} and m.type = any({args(list(types))})"
     if patient is not None:
         sql += f" and m.pt = any({SAME.format(pt=args(patient))})"
     if hashes is not None:
         sql += f" and {holds(Tokens(tuple(hashes)), args, 'm.pk', reach)}"
     if before is not None:
         sql += f" and (m.occurred, m.pk) < ({args(before[0])}, {args(before[1])})"
-    return await db.fetch(f"{sql} order by m.occurred desc, m.pk desc limit {args(limit)}", *args.values)
+    body = fitting.body(shown(reach, args, "m"), order, args(fitting.ANSWER_BYTES))
+    return await db.fetch(
+        f"""select m.pk, m.type, m.id, m.occurred, {body}, {about(reach, args, "m")}
+            from ({sql} {order} limit {args(limit)}) m {order}""",
+        *args.values,
+    )
 
 
 async def names(db: Connection, locals: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from health.criteria import Criteria
 from health.reaching import Reach
+from health.repository import fitting
 from health.repository.clauses import all_hold
 from health.repository.reach import Args, reached, shown
 from health.repository.store import about
@@ -121,16 +122,18 @@ async def claim(db: Connection, *, lease_s: float, limit: int) -> list[Row]:
 async def events(
     db: Connection, reach: Reach, subscription: int, *, since: int, until: int, limit: int
 ) -> list[Row]:
-    """Events by number, and their resources as far as the reader may see them now: number, at, created, type,
-    id (null where not), body, and `about` them."""
-    args = Args(subscription, since, until, limit)
-    return await db.fetch(
-        f"""select e.number, e.at, e.created, m.* from subscription_event e left join lateral (
-                select r.type, r.id, {shown(reach, args, "r")} as body, {about(reach, args, "r")}
-                from resource r where r.pk = e.pk and {reached(reach, args, "r")}) m on true
-            where e.subscription = $1 and e.number > $2 and e.number <= $3 order by e.number limit $4""",
+    """Events by number, as far as one answer holds them, and their resources as far as the reader may see
+    them now: number, at, created, type, id (null where not), body, and `about` them."""
+    args, order = Args(subscription, since, until, limit), "order by e.number"
+    whole = fitting.body(shown(reach, args, "r"), order, args(fitting.ANSWER_BYTES))
+    rows = await db.fetch(
+        f"""select e.number, e.at, e.created, r.type, r.id, {whole}, {about(reach, args, "r")}
+            from (select * from subscription_event
+                  where subscription = $1 and number > $2 and number <= $3 order by number limit $4) e
+            left join resource r on r.pk = e.pk and {reached(reach, args, "r")} {order}""",
         *args.values,
     )
+    return fitting.page(rows, limit)
 
 
 async def took(db: Connection, row: Row, upto: int) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from health.reaching import NOBODY, Reach
+from health.repository import fitting
 from health.repository.reach import Args, readable, shown
 from health.repository.store import SAME, about
 from services.kit.database import Connection, Row
@@ -20,8 +21,8 @@ async def latest(
     left_out: Sequence[str],
     each: int,
 ) -> list[Row]:
-    """A person's records as far as the caller may see them, the latest first: type, id, ts, body, and `about`
-    them.
+    """A person's records as far as the caller may see them, the latest first: type, id, ts, body and whether
+    it is `beyond` one answer, and `about` them.
 
     Args:
         patient: pt of the person.
@@ -30,7 +31,7 @@ async def latest(
         each: how many of a type there may be at most.
     """
     args = Args()
-    body, said = shown(reach, args, "m"), about(reach, args, "m")
+    body, said, order = shown(reach, args, "m"), about(reach, args, "m"), "order by occurred desc, pk desc"
     seen = f"{readable(reach, args)} and m.type = any({args(list(types))})"
     seen += f" and m.pt <> {NOBODY} and m.pt = any({SAME.format(pt=args(patient))})"
     seen += f" and coalesce(m.body::json ->> 'status', '') <> all({args(list(left_out))})"
@@ -43,23 +44,27 @@ async def latest(
             placed as (
                 select *, row_number() over (partition by type order by occurred desc, pk desc) as place
                 from latest)
-            select * from placed where place <= {args(each)} order by occurred desc, pk desc""",
+            select type, id, ts, {_fitting("body", args, order)}, pt, special, sector_id, tie
+            from placed where place <= {args(each)} {order}""",
         *args.values,
     )
 
 
 async def named(db: Connection, reach: Reach, locals: Sequence[str]) -> list[Row]:
-    """Those of the `Type/id` that the caller may see: type, id, ts, body, and `about` them."""
-    args = Args()
+    """Those of the `Type/id` that the caller may see, as of `latest`."""
+    args, order = Args(), "order by m.type, m.id"
     pairs = [local.split("/", 1) for local in locals]
     types, ids = args([kind for kind, _ in pairs]), args([id for _, id in pairs])
-    body, said = shown(reach, args, "m"), about(reach, args, "m")
+    body, said = _fitting(shown(reach, args, "m"), args, order), about(reach, args, "m")
     return await db.fetch(
-        f"""select m.type, m.id, m.ts, {body} as body, {said} {readable(reach, args)}
-            and (m.type, m.id) in (select * from unnest({types}::text[], {ids}::text[]))
-            order by m.type, m.id""",
+        f"""select m.type, m.id, m.ts, {body}, {said} {readable(reach, args)}
+            and (m.type, m.id) in (select * from unnest({types}::text[], {ids}::text[])) {order}""",
         *args.values,
     )
+
+
+def _fitting(whole: str, args: Args, order: str) -> str:
+    return fitting.body(whole, order, args(fitting.ANSWER_BYTES))
 
 
 async def medications(db: Connection, ids: Sequence[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from health.reaching import Reach
+from health.repository import fitting
 from health.repository.reach import Args, keeps, reached, shown
 from health.repository.store import about, link_of, split, unindex
 from health.versions import Deletion
@@ -39,7 +40,7 @@ class Slice:
 
 async def versions(db: Connection, reach: Reach, asked: Slice, *, limit: int) -> list[Row]:
     """Versions that the caller may see, the latest first: type, id, version, ts, method, body (null of a
-    deletion), and `about` them.
+    deletion) and whether it is `beyond` one answer, and `about` them.
 
     Only the last version says whose a resource is: an earlier one may be about somebody else, as of a result
     that was filed under the wrong patient and put right. Its keeper has them all.
@@ -61,13 +62,14 @@ async def versions(db: Connection, reach: Reach, asked: Slice, *, limit: int) ->
         )
     if asked.before is not None:
         where.append(f"(h.ts, h.pk, h.version) < ({', '.join(args(part) for part in asked.before)})")
-    sql = f"""select page.*, coalesce(s.body, {shown(reach, args, "r")}) as body from (
+    order = "order by page.ts desc, page.pk desc, page.version desc"
+    whole = f"coalesce(s.body, {shown(reach, args, 'r')})"
+    sql = f"""select page.*, {fitting.body(whole, order, args(fitting.ANSWER_BYTES))} from (
                   select h.pk, m.type, m.id, h.version, h.ts, h.method, {about(reach, args, "m")}
                   from {_STANDING} m join history h on h.pk = m.pk where {" and ".join(where)}
                   order by h.ts desc, h.pk desc, h.version desc limit {args(limit)}) page
               left join superseded s on s.pk = page.pk and s.version = page.version
-              left join resource r on r.pk = page.pk and r.version = page.version
-              order by page.ts desc, page.pk desc, page.version desc"""
+              left join resource r on r.pk = page.pk and r.version = page.version {order}"""
     return await db.fetch(sql, *args.values)
 
 
@@ -154,10 +156,9 @@ async def hold_to_delete(db: Connection, pks: Iterable[int]) -> dict[int, Row]:
     return {row["pk"]: row for row in rows}
 
 
-async def delete(db: Connection, deletions: Sequence[Deletion]) -> list[bytes]:
-    """Takes resources away; their versions stay. Returns the links of the deletions in their histories."""
+async def delete(db: Connection, deletions: Sequence[Deletion]) -> None:
+    """Takes resources away; their versions stay."""
     pks = [one.pk for one in deletions]
-    links = [link_of(one) for one in deletions]
     await db.execute(
         """insert into superseded (pk, version, body)
            select pk, version, body from resource where pk = any($1)""",
@@ -181,7 +182,7 @@ async def delete(db: Connection, deletions: Sequence[Deletion]) -> list[bytes]:
         [one.ts for one in deletions],
         [one.organisation for one in deletions],
         [one.client for one in deletions],
-        links,
+        [link_of(one) for one in deletions],
     )
     await unindex(db, pks)
     # Whose it was stays known: the person goes on seeing who opened it. That they died is no longer said.
@@ -191,7 +192,6 @@ async def delete(db: Connection, deletions: Sequence[Deletion]) -> list[bytes]:
         pks,
         deletions[0].ts,
     )
-    return links
 
 
 async def mentioning(

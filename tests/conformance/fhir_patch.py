@@ -15,45 +15,13 @@ from xml.etree import ElementTree
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from health.fhir.definitions import definitions
 from health.fhir.outcome import Refusal
 from health.fhir.patching import json_patch, patched
-
-XHTML = "http://www.w3.org/1999/xhtml"
-PLAIN: dict[str, Any] = {"boolean": lambda said: said == "true", "integer": int, "positiveInt": int}
+from tests.conformance.fhir_xml import resource_of
 
 
-def of_xml(element: Any, kind: str) -> Any:
-    """An element as FHIR JSON; a primitive as its value and what stands beside it."""
-    known = definitions().elements.get(kind, {"extension": "Extension*"})
-    found: dict[str, Any] = {name: value for name, value in element.items() if name in {"id", "url"}}
-    for child in element:
-        name = child.tag.rpartition("}")[2]
-        type_ = known.get(name, "xhtml")
-        if type_ == "xhtml":
-            found[name] = ElementTree.tostring(child, encoding="unicode", default_namespace=XHTML)
-            continue
-        inner = type_.rstrip("*")
-        if inner in definitions().elements:
-            value, beside = of_xml(child, inner), None
-        else:
-            said = child.get("value")
-            value = None if said is None else PLAIN.get(inner, str)(said)
-            beside = of_xml(child, "Element") or None
-        many = type_.endswith("*")
-        for own, it in ((name, value), (f"_{name}", beside)):
-            if many and (it is not None or own == name):
-                found.setdefault(own, []).append(it)
-            elif it is not None:
-                found[own] = it
-    return found
-
-
-def resource_of(holder: Any) -> dict[str, Any] | None:
-    if holder is None or not len(holder):
-        return None
-    kind = holder[0].tag.rpartition("}")[2]
-    return {"resourceType": kind, **of_xml(holder[0], kind)}
+def held(holder: ElementTree.Element | None) -> dict[str, Any] | None:
+    return resource_of(holder[0]) if holder is not None and len(holder) else None
 
 
 def comparable(resource: Any) -> str:
@@ -67,8 +35,7 @@ def comparable(resource: Any) -> str:
 def fhirpath_cases(path: Path) -> Iterator[tuple[str, str | None]]:
     """Each case's name, and what was wrong with what came of it."""
     for case in ElementTree.parse(path).getroot().iter("case"):
-        resource, patch = resource_of(case.find("input")), resource_of(case.find("diff"))
-        wanted = resource_of(case.find("output"))
+        resource, patch, wanted = (held(case.find(name)) for name in ("input", "diff", "output"))
         assert resource is not None
         assert patch is not None
         try:

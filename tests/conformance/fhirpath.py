@@ -8,7 +8,6 @@ import argparse
 import json
 import sys
 import xml.etree.ElementTree as ET
-from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,65 +15,18 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from health.fhir.definitions import definitions
 from health.fhir.fhirpath import FHIRPathError, Node, compiled, root
 from health.fhir.fhirpath.conversions import to_text
 from health.fhir.text import Number
-
-_FHIR = "{http://hl7.org/fhir}"
-_XHTML = "{http://www.w3.org/1999/xhtml}"
-_NUMBERS = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
+from tests.conformance.fhir_xml import resource_of
 
 
 @cache
 def resource(path: Path) -> Any:
     """A resource from XML or JSON."""
     if path.suffix == ".xml":
-        whole = ET.parse(path).getroot()
-        return {"resourceType": _name(whole), **_members(whole, _name(whole))}
+        return resource_of(ET.parse(path).getroot())
     return json.loads(path.read_text("utf-8"), parse_float=Number)
-
-
-def _members(element: ET.Element, kind: str) -> dict[str, Any]:
-    known = definitions().elements.get(kind, {"id": "string", "extension": "Extension*"})
-    found: dict[str, Any] = defaultdict(list)
-    for name in ("id", "url"):
-        if name in element.attrib:
-            found[name] = element.attrib[name]
-    for child in element:
-        name = _name(child)
-        type_ = known.get(name, "string")
-        value, beside = _value(child, type_.rstrip("*"))
-        if type_.endswith("*"):
-            found[name].append(value)
-            if beside or f"_{name}" in found:
-                more = found[f"_{name}"]
-                more += [None] * (len(found[name]) - 1 - len(more)) + [beside or None]
-        else:
-            found |= {name: value} if value is not None else {}
-            found |= {f"_{name}": beside} if beside else {}
-    return dict(found)
-
-
-def _value(element: ET.Element, kind: str) -> tuple[Any, dict[str, Any]]:
-    """The value of an element, and what stands beside a primitive one."""
-    if element.tag.startswith(_XHTML):
-        return ET.tostring(element, encoding="unicode"), {}
-    if kind in {"Resource", "ResourceList"}:
-        [inner] = element
-        return {"resourceType": _name(inner), **_members(inner, _name(inner))}, {}
-    if kind in definitions().elements:
-        return _members(element, kind), {}
-    said = element.attrib.get("value")
-    if said is not None and kind == "boolean":
-        return said == "true", _members(element, kind)
-    if said is not None and kind in _NUMBERS:
-        return json.loads(said, parse_float=Number), _members(element, kind)
-    return said, _members(element, kind)
-
-
-def _name(element: ET.Element) -> str:
-    return element.tag.rpartition("}")[2]
 
 
 def fault(test: ET.Element, folder: Path) -> str | None:

@@ -16,7 +16,16 @@ from starlette.routing import Route
 from health.fhir import batch as doors
 from health.fhir.entries import Request
 from tests.health.conftest import Hospital
-from tests.health.support import observation, organization, patient, post, put, statuses, transaction
+from tests.health.support import (
+    FHIR_JSON,
+    observation,
+    organization,
+    patient,
+    post,
+    put,
+    statuses,
+    transaction,
+)
 
 
 def batch(*entries: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +83,32 @@ async def test_sent_again_it_makes_nothing_twice(fhir: httpx.AsyncClient) -> Non
     assert first["entry"][0]["response"]["location"] == second["entry"][0]["response"]["location"]
     other = await sent(fhir, *entries, **{"idempotency-key": "another"})
     assert other["entry"][0]["response"]["location"] != first["entry"][0]["response"]["location"]
+
+
+async def test_a_key_counts_for_every_change(fhir: httpx.AsyncClient) -> None:
+    await fhir.put("/fhir/Patient/p", json=patient(id="p"))
+    data = base64.b64encode(b'[{"op":"add","path":"/note","value":[{"text":"a"}]}]').decode()
+    binary = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
+    await fhir.put("/fhir/Observation/q", json=observation(id="q"))
+    entries = (
+        put(observation(id="o")),
+        {"resource": binary, **ask("PATCH", "Observation/q")},
+        ask("DELETE", "Patient/p"),
+    )
+    key = {"idempotency-key": "k"}
+    await sent(fhir, *entries, **key)
+    await fhir.put("/fhir/Observation/o", json=observation(id="o", code="x"))
+    await fhir.put("/fhir/Observation/q", json=observation(id="q"))
+    await fhir.put("/fhir/Patient/p", json=patient(id="p"))
+    assert [status[:3] for status in statuses(await sent(fhir, *entries, **key))] == ["201", "200", "204"]
+    versions = [
+        (await fhir.get(f"/fhir/{one}")).headers["etag"]
+        for one in ("Observation/o", "Observation/q", "Patient/p")
+    ]
+    assert versions == ['W/"2"', 'W/"3"', 'W/"3"']
+    # Without one, a change back is one.
+    await sent(fhir, entries[0])
+    assert (await fhir.get("/fhir/Observation/o")).headers["etag"] == 'W/"3"'
 
 
 async def test_entries_mean_nothing_to_each_other(fhir: httpx.AsyncClient) -> None:
@@ -140,9 +175,55 @@ async def test_an_answer_that_is_streamed_is_waited_for() -> None:
         await asyncio.sleep(0)
         yield b"}"
 
-    app = Starlette(routes=[Route("/Patient", lambda _: StreamingResponse(parts()))])
+    def streamed(_: HttpRequest) -> StreamingResponse:
+        return StreamingResponse(parts(), media_type=FHIR_JSON)
+
+    app = Starlette(routes=[Route("/Patient", streamed)])
     scope = {"type": "http", "app": app, "headers": [], "asgi": {"spec_version": "2.3"}}
     entry = await doors.Doors(HttpRequest(scope), "http://h/fhir/", "minimal").one(
         Request(0, "GET", "Patient", {})
     )
     assert orjson.loads(orjson.dumps(entry)) == {"resource": {}, "response": {"status": "200 OK"}}
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "json"])
+async def test_an_answer_that_is_no_resource_is_in_no_bundle(hospital: Hospital, form: str) -> None:
+    client = await hospital(purpose="operations")
+    columns = {"column": [{"name": "id", "path": "id"}]}
+    view = {"resourceType": "ViewDefinition", "resource": "Patient", "select": [columns]}
+    given = [
+        {"name": "viewResource", "resource": view},
+        {"name": "resource", "resource": patient(id="z")},
+        {"name": "_format", "valueCode": form},
+    ]
+    asked = {"resourceType": "Parameters", "parameter": given}
+    answer = await sent(
+        client,
+        {"resource": asked, "request": {"method": "POST", "url": "$viewdefinition-run"}},
+        ask("GET", "$graphql?query={PatientList{id}}"),
+        ask("GET", "$graphql?query={x}"),
+        ask("GET", "Patient"),
+    )
+    assert [status[:3] for status in statuses(answer)] == ["406", "406", "400", "200"]
+    for entry in answer["entry"][:3]:
+        assert entry["response"]["outcome"]["resourceType"] == "OperationOutcome"
+        assert "resource" not in entry
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize(
+    ("since", "status"),
+    [
+        ("0001-01-01T00:00:00+14:00", "200 OK"),
+        ("9999-12-31T23:59:59-12:00", "304 Not Modified"),
+        ("2016-12-31T23:59:60Z", "200 OK"),
+    ],
+)
+async def test_a_read_is_bound_to_any_moment_there_is(
+    fhir: httpx.AsyncClient, kind: str, since: str, status: str
+) -> None:
+    await fhir.put("/fhir/Organization/g", json=organization("G") | {"id": "g"})
+    asked = {**batch(ask("GET", "Organization/g", ifModifiedSince=since)), "type": kind}
+    answer = await fhir.post("/fhir", json=asked)
+    assert answer.status_code == 200, answer.text
+    assert statuses(answer.json()) == [status]

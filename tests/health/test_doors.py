@@ -355,6 +355,11 @@ class TestValidate:
         answer = await fhir.post("/fhir/Patient/$validate", json=observation())
         assert (answer.status_code, places(answer)) == (200, ["Patient.resourceType"])
 
+    @pytest.mark.parametrize("kind", [["Patient"], {}, 1, None])
+    async def test_what_says_no_type_is_wrong_there(self, fhir: httpx.AsyncClient, kind: Any) -> None:
+        answer = await fhir.post("/fhir/$validate", json={"resourceType": kind})
+        assert (answer.status_code, places(answer)) == (200, ["Resource.resourceType"])
+
     async def test_what_is_not_checked_here_is_refused(self, fhir: httpx.AsyncClient) -> None:
         profile = {"name": "profile", "valueUri": "http://hl7.org/fhir/us/core/x"}
         parameters = [{"name": "resource", "resource": patient()}, profile]

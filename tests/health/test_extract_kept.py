@@ -1,6 +1,7 @@
 """Index rows in the store: what a push writes, what a new version replaces, what a job makes anew."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from health.fhir import custom, reindexing
+from health.fhir import bundle, custom, interactions, reindexing
 from services.kit.database import Database
 from services.kit.jobs import Job
 from services.kit.jobs.running import run
@@ -102,6 +103,29 @@ async def test_a_job_makes_the_rows_that_the_pushes_made(
     assert await rows_in(records) == written
     assert job.result == {"records": job.progress_done}
     assert job.progress_total == job.progress_done
+
+
+async def test_a_job_finds_the_patient_who_came_later(
+    fhir: httpx.AsyncClient, house: RunningServices, records: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = bundle.sender_of
+    # As without authentication, where alone references may be left unchecked.
+    monkeypatch.setattr(
+        interactions,
+        "sender_of",
+        lambda policies, who, *, unchecked=False: replace(checked(policies, who), unchecked=unchecked),
+    )
+    early = await fhir.post(
+        "/fhir/Observation", json=observation("Patient/late"), headers={"x-references": "unchecked"}
+    )
+    assert early.status_code == 201, early.text
+    await fhir.put("/fhir/Patient/late", json=patient(id="late"))
+    await job_of(house)
+    await worked_off(house, records)
+    assert await total(fhir, "Patient?_has:Observation:patient:code=8867-4") == 1
+    assert await total(fhir, "Patient?_has:Observation:subject:status=final") == 1
+    everything = (await fhir.get("/fhir/Patient/late/$everything")).json()
+    assert [entry["resource"]["resourceType"] for entry in everything["entry"]] == ["Patient", "Observation"]
 
 
 async def test_a_job_goes_on_where_it_was(
@@ -250,6 +274,10 @@ async def test_a_withdrawn_parameter_is_unknown(
         ({"expression": "Patient.name.family.where($this.matches('^(a+)+$'))"}, "expression"),
         ({"expression": "Patient.name.family.select($this & $this)"}, "expression"),
         ({"expression": "Patient.name.where(%resource.name.exists())"}, "expression"),
+        ({"code": "a:b"}, "code"),
+        ({"code": "a.b"}, "code"),
+        ({"code": "a b"}, "code"),
+        ({"code": "_count"}, "code"),
         ({"type": "composite"}, "type"),
         ({"type": "special"}, "type"),
     ],

@@ -10,6 +10,7 @@ from health import repository
 from health.fhir.graphql import Asked, loading, understood
 from health.fhir.graphql.rendering import AtHand, rendered
 from health.fhir.outcome import Refusal
+from health.repository import fitting
 from services.kit.database import Database
 from tests.health.conftest import Hospital
 from tests.health.support import (
@@ -380,6 +381,15 @@ class TestServer:
         )
         assert (status, message, fetched) == (400, "more than 2 resources would be loaded", [3])
 
+    @pytest.mark.parametrize("inner", ["", "ObservationList(_reference: patient) { id }"])
+    async def test_bytes_have_a_bound_too(
+        self, treating: httpx.AsyncClient, kept: list[str], inner: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await treating.post("/fhir/Patient", json=patient(("urn:mrn", "2")))
+        monkeypatch.setattr(fitting, "ANSWER_BYTES", 700 if inner else 1)
+        status, words = await wrong(treating, f"{{ PatientList {{ id {inner} }} }}")
+        assert (status, words.partition(" would")[0][-5:]) == (400, "bytes")
+
     @pytest.mark.parametrize(
         ("query", "words"),
         [
@@ -406,6 +416,9 @@ class TestServer:
     async def test_what_is_sent_wrongly(self, treating: httpx.AsyncClient) -> None:
         for body in ({}, {"query": 1}, {"query": "{ id }", "shoe": 44}, {"query": "{ id }", "variables": []}):
             assert (await treating.post("/fhir/$graphql", json=body)).status_code == 400
+        half = b'{"query": "query ($v: String) {PatientList(name: $v) {id}}", "variables": {"v": "\\ud800"}}'
+        answer = await treating.post("/fhir/$graphql", content=half)
+        assert (answer.status_code, answer.json()["data"]) == (400, None)
         answer = await treating.post("/fhir/$graphql", content=b"{", headers={"content-type": "text/css"})
         assert answer.status_code == 415
         assert answer.json()["errors"]

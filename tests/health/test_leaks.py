@@ -40,7 +40,8 @@ class Ask:
 def search(query: str) -> list[Ask]:
     path, _, asked = query.partition("?")
     form = {"content-type": "application/x-www-form-urlencoded"}
-    return [Ask(GET, query), Ask(GET, f"{query}&_count=0"), Ask(POST, f"{path}/_search", asked, form)]
+    counted = [] if "_count=" in asked else [Ask(GET, f"{query}&_count=0")]
+    return [Ask(GET, query), *counted, Ask(POST, f"{path}/_search", asked, form)]
 
 
 def bundle(kind: str, *entries: dict[str, Any]) -> Ask:
@@ -75,9 +76,9 @@ SEARCHES = [
     "Observation?code=shared&_sort=date",
     "Observation?code=shared&_sort=-date,code&_count=1",
     "Observation?code=secret",
-    "Observation?code:not=shared",
+    "Observation?code:not=another",
     "Observation?code:text=secret",
-    "Observation?subject:missing=true",
+    "Observation?subject:missing=false",
     "Observation?date=ge2020",
     "Observation?_id=hidden-o",
     "Observation?patient=hidden",
@@ -188,6 +189,17 @@ SAME: dict[str, list[Ask]] = {
     "$lookup": [Ask(GET, "CodeSystem/$lookup?system=urn:hidden:c&code=a")],
 }
 
+TERMS: list[dict[str, Any]] = [
+    {"resourceType": "CodeSystem", "id": "hidden-c", "url": "urn:hidden:c", "status": "active",
+     "content": "complete", "concept": [{"code": "a", "concept": [{"code": "b"}]}]},
+    {"resourceType": "ValueSet", "id": "hidden-v", "url": "urn:hidden:v", "status": "active",
+     "compose": {"include": [{"system": "urn:hidden:c"}]}},
+]  # fmt: skip
+FOR_OTHERS = {
+    "Observation?_security=R": "finds it in the test of what is specially protected",
+    "Patient/hidden/$access-log": "is for persons and privacy officers (test_audit_events)",
+}
+
 CHANGING = frozenset({"create", "update", "patch", "delete", "transaction", "batch"})
 READING = [door for door in SAME if door not in CHANGING]
 TELLS_NOTHING = {
@@ -240,13 +252,15 @@ def kept(me: str, **members: Any) -> list[dict[str, Any]]:
     codes = ["shared", "secret"] if me == "hidden" else ["shared"]
     subject = f"Patient/{me}"
     found = [
-        patient((SYSTEM, me), id=me, name=[{"text": f"shared {me}"}], birthDate="1980-01-01"),
+        patient((SYSTEM, me), id=me, name=[{"family": "shared", "text": me}], birthDate="1980-01-01"),
         observation(subject, id=f"{me}-o", effectiveDateTime="2024-05-01", valueQuantity=value),
         {"resourceType": "Encounter", "id": f"{me}-e", "status": "planned", "class": {"code": "AMB"},
          "subject": {"reference": subject}},
         {"resourceType": "Group", "id": f"{me}-g", "type": "person", "actual": True,
          "member": [{"entity": {"reference": subject}}]},
     ]  # fmt: skip
+    if me == "hidden":
+        found += TERMS
     found[1]["code"] = {"coding": [{"system": "urn:codes", "code": code, "display": code} for code in codes]}
     return [{**one, **members} for one in found]
 
@@ -254,6 +268,11 @@ def kept(me: str, **members: Any) -> list[dict[str, Any]]:
 async def keeps(client: httpx.AsyncClient, *resources: dict[str, Any]) -> None:
     answer = await client.post("/fhir", json=transaction(*map(put, resources)))
     assert answer.status_code == 200, answer.text
+
+
+def _for_others(ask: Ask) -> bool:
+    asked = f"{ask.path.removesuffix('/_search')}?{ask.body}" if ask.path.endswith("_search") else ask.path
+    return asked.removesuffix("&_count=0") in FOR_OTHERS
 
 
 def differing(before: Answers, after: Answers) -> list[tuple[Any, ...]]:
@@ -269,6 +288,17 @@ async def test_every_door_has_a_verdict(fhir: httpx.AsyncClient) -> None:
     assert found - SAME.keys() - TELLS_NOTHING.keys() == set(), NO_VERDICT
     # and none for a door that is not there
     assert SAME.keys() | TELLS_NOTHING.keys() == found
+
+
+async def test_whoever_may_see_it_is_told(hospital: Hospital, records: Database) -> None:
+    """Otherwise the answers would be the same below whatever leaks."""
+    keeper = await hospital("keeper", purpose="treatment")
+    await keeps(keeper, *kept("reader"))
+    before = await all_answers(keeper, "reader", records, *READING)
+    await keeps(keeper, *kept("hidden"))
+    after = await all_answers(keeper, "reader", records, *READING)
+    same = [ask for (ask, told), (_, later) in zip(before, after, strict=True) if told == later]
+    assert [ask for ask in same if "{me}" not in ask.path and not _for_others(ask)] == []
 
 
 async def test_what_nothing_ties_the_reader_to(hospital: Hospital, records: Database) -> None:

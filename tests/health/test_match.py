@@ -81,6 +81,27 @@ async def test_no_more_than_asked_for(fhir: httpx.AsyncClient, kept: str) -> Non
     assert len(await matched(fhir, patient(number(81)), count=1)) == 1
 
 
+async def test_likelier_people_of_other_sectors_take_no_place(
+    fhir: httpx.AsyncClient, house: RunningServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = {"name": [{"text": "夏侯望舒"}], "birthDate": "1949-12-31", "gender": "female"}
+    phone = "13900139222"
+    here = await fhir.post("/fhir/Patient", json=patient(number(85), **about))
+    school = await house.client(
+        "identity", kind="service", subject="service:education", scopes="identity:persons:resolve"
+    )
+    system, value = number(84)
+    person = {"ref": "a", "identifiers": [{"system": system, "value": value}], "name": "夏侯望舒"}
+    person |= {"birth_date": "1949-12-31", "sex": "female", "phone": phone}
+    resolved = await school.post(
+        "/identity/resolve", json={"people": [person], "create": True, "organisation": "school"}
+    )
+    assert resolved.status_code == 200, resolved.text
+    monkeypatch.setattr(match, "CANDIDATES_MAX", 1)
+    wanted = patient(**about, telecom=[{"system": "phone", "value": phone}])
+    assert [id for id, _, _ in await matched(fhir, wanted)] == [here.json()["id"]]
+
+
 async def test_what_contradicts_is_no_match_for_certain(fhir: httpx.AsyncClient, kept: str) -> None:
     other = await fhir.post("/fhir/Patient", json=patient(number(82), name=[{"text": "司徒无忌"}]))
     assert other.status_code == 201

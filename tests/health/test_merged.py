@@ -34,7 +34,7 @@ async def without_papers(treating: Somebody) -> str:
 
 async def until(found: Callable[[], Awaitable[Any]], wanted: Any) -> None:
     """Health hears of it by an event."""
-    for _ in range(200):
+    for _ in range(1200):
         if await found() == wanted:
             return
         await asyncio.sleep(0.05)

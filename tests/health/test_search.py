@@ -217,6 +217,7 @@ class TestCitizenNumbers:
         ({"_sort": "shoe"}, "not-supported", "_sort"),
         ({"_sort": "patient"}, "not-supported", "_sort"),
         ({"_sort": ["date", "-date"]}, "value", "_sort"),
+        ({"_sort": ",".join(["date"] * 11)}, "value", "_sort"),
         ({"_elements": ["id", "code"]}, "value", "_elements"),
         ({"_include": "Observation:shoe"}, "not-supported", "_include"),
         ({"_include": "Shoe:subject"}, "value", "_include"),
@@ -251,6 +252,24 @@ async def test_what_is_not_understood_is_refused_and_named(
     response = await fhir.get("/fhir/Observation", params=params)
     assert response.status_code == 400
     assert list(issues(response.json())) == [(code, expression or next(iter(params)))]
+
+
+@pytest.mark.parametrize("parameter", ["code", "value-string", "patient.name", "code-value-quantity"])
+async def test_as_many_parameters_as_can_be_asked_are_and_more_are_refused(
+    fhir: httpx.AsyncClient, parameter: str
+) -> None:
+    value = "8867-4$5" if parameter == "code-value-quantity" else "x"
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for number, status in ((500, 200), (501, 400)):
+        body = "&".join(f"{parameter}={value}" for _ in range(number))
+        response = await fhir.post("/fhir/Observation/_search", content=body, headers=form)
+        assert response.status_code == status, response.text
+
+
+async def test_a_search_is_sorted_by_as_many_parameters_as_can_be(fhir: httpx.AsyncClient) -> None:
+    await fhir.post("/fhir/Observation", json=observation())
+    response = await fhir.get("/fhir/Observation", params={"_sort": ",".join(["date", "-value-string"] * 5)})
+    assert len(response.json()["entry"]) == 1
 
 
 async def test_lenient_handling_leaves_aside_what_is_unknown_and_reports_it(fhir: httpx.AsyncClient) -> None:

@@ -324,7 +324,6 @@ class TestReach:
         "Patient?_sort=-birthdate",
         "Observation?_sort=value-quantity",
         "Patient?family:missing=false&_sort=family",
-        "Organization?_revinclude=Patient:organization&_id=none",
     )
 
     async def test_another_hospital_finds_nothing(self, hospital: Hospital, stored: dict[str, str]) -> None:

@@ -447,6 +447,9 @@ class TestAllOrNothing:
         assert response.status_code == 400
         assert list(issues(response.json())) == [("not-supported", "Bundle.type")]
 
-    async def test_an_empty_transaction_is_answered(self, fhir: httpx.AsyncClient) -> None:
-        response = await fhir.post("/fhir", json={"resourceType": "Bundle", "type": "transaction"})
+    @pytest.mark.parametrize("wanted", ["minimal", "representation", "OperationOutcome"])
+    async def test_an_empty_transaction_is_answered(self, fhir: httpx.AsyncClient, wanted: str) -> None:
+        empty = {"resourceType": "Bundle", "type": "transaction"}
+        response = await fhir.post("/fhir", json=empty, headers={"prefer": f"return={wanted}"})
         assert response.status_code == 200
+        assert response.json() == {"resourceType": "Bundle", "type": "transaction-response"}

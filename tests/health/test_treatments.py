@@ -32,7 +32,7 @@ CLAIMS = "/health/treatment-claims/me"
 async def told(house: RunningServices, records: Database, wanted: int) -> list[dict[str, Any]]:
     """The events there are of it, once so many have come."""
     found: list[Any] = []
-    for _ in range(100):
+    for _ in range(1200):
         async with records.read() as db:
             found = await db.fetch("select aggregate, body from outbox where type = $1", treatments.EVENT)
         if len(found) >= wanted:

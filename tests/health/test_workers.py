@@ -75,12 +75,29 @@ async def test_a_refusal_comes_back_as_it_was_raised(pool: Workers) -> None:
     assert [issue.expression for issue in refusal.value.issues] == ["Patient.gender"]
 
 
+async def test_what_nobody_foresaw_is_one_pushs_alone_and_told_without_it(
+    pool: Workers, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = children()
+    view = {"resource": "Patient", "status": "active", "select": [{"column": [{"name": "id", "path": "id"}]}]}
+    await pool.view(view, b'{"resourceType":"Patient"}')
+    [worker] = workers_of(before)
+    with pytest.raises(Refusal) as refusal:
+        await pool.view(view, "张三".encode() + b" \xff")
+    assert (refusal.value.status, refusal.value.issues[0].code) == (500, "exception")
+    assert (await pool.resource(body(observation()), BASE, "Observation", None)).entries
+    assert workers_of(before) == [worker]
+    [record] = [one for one in caplog.records if hasattr(one, "fault")]
+    assert record.fault.startswith("UnicodeDecodeError at worker.py:")
+    assert "张三" not in record.fault + capfd.readouterr().err
+
+
 async def test_an_idle_worker_ends() -> None:
     before = children()
     pool = Workers(most=1, idle_s=0.1)
     await pool.resource(body(observation()), BASE, "Observation", None)
     assert workers_of(before)
-    for _ in range(100):
+    for _ in range(1200):
         if not workers_of(before):
             break
         await asyncio.sleep(0.05)

@@ -17,6 +17,7 @@ from health.fhir.search import Search
 from health.fhir.search.coded import settled_first
 from health.fhir.searching import bounded, patients_in
 from health.reaching import Reach
+from health.repository import fitting
 from services.kit.database import Connection, Row
 from services.kit.principals import Principal
 
@@ -230,10 +231,13 @@ class _Loading:
         self._note(shown)
         return Found(list((await asyncio.to_thread(_parsed, shown)).values()))
 
-    def _note(self, rows: Iterable[Row]) -> None:
+    def _note(self, rows: Sequence[Row]) -> None:
         self.shown |= {row["pk"]: row for row in rows}
         if len(self.shown) > LOADED_MAX:
             raise too_costly(f"more than {LOADED_MAX} resources would be loaded")
+        beyond = any(row["beyond"] for row in rows)
+        if beyond or fitting.size(self.shown.values()) > fitting.ANSWER_BYTES:
+            raise too_costly(f"more than {fitting.ANSWER_BYTES} bytes would be loaded")
 
     async def attempted(self, at_hand: AtHand) -> None:
         """The leaves of what was asked for and may not be seen."""

@@ -6,6 +6,7 @@ FHIR R4 patient-operation-everything.html and encounter-operation-everything.htm
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,7 +22,7 @@ from health.fhir.paging import PARAMETER
 from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.fhir.searching import bounded
 from health.reaching import Reach
-from health.repository import Compartment
+from health.repository import Compartment, fitting
 from services.kit.database import Connection, Row
 from services.kit.principals import Anyone, Principal
 
@@ -162,7 +163,7 @@ async def _answer(fhir: Fhir, who: Principal, reach: Reach, of: Compartment, ask
     of = replace(of, **asked.limits)
     async with bounded(fhir) as db:
         rows = await _rows(db, reach, of, asked)
-    page = rows[: asked.count]
+    page = list(takewhile(lambda one: not one[1]["beyond"], rows[: asked.count]))
     await access.leave(fhir.kit, who, "fhir.search", [row for _, row in page], resource=asked.path)
     following = None
     if len(rows) > len(page):
@@ -180,6 +181,7 @@ async def _rows(db: Connection, reach: Reach, of: Compartment, asked: _Asked) ->
         found = [(int(row["pk"] not in of.subjects), row) for row in members]
     if len(found) < limit:
         after = asked.after if asked.stage == 2 else 0
-        further = await repository.mentioned(db, reach, of, after=after, limit=limit - len(found))
+        room = fitting.ANSWER_BYTES - fitting.size(row for _, row in found)
+        further = await repository.mentioned(db, reach, of, after=after, limit=limit - len(found), room=room)
         found += [(2, row) for row in further]
     return found

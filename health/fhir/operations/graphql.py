@@ -78,6 +78,8 @@ async def _members(request: Request) -> dict[str, Any]:
 
 
 def _asked(members: Mapping[str, Any], kind: str | None) -> Asked:
+    if issue := text.unstorable(dict(members), "$graphql"):
+        raise Refusal(400, [issue])
     if unknown := sorted(set(members) - _MEMBERS):
         raise refused(400, "not-supported", f"unknown parameter {unknown[0][:80]}", unknown[0][:80])
     query, operation = members.get("query"), members.get("operationName")

@@ -19,6 +19,7 @@ from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.fhir.search import results
 from health.fhir.search.coded import settled_first
 from health.fhir.searching import bounded, patients_in
+from health.repository import fitting
 from services.kit.database import Row
 from services.kit.principals import Anyone, Principal
 
@@ -52,8 +53,8 @@ async def _answer(fhir: Fhir, who: Principal, pairs: Pairs) -> Reply:
     criteria = await settled_first(fhir.kit.db, reach, asked.criteria)
     async with bounded(fhir) as db:
         rows = await repository.latest(db, reach, criteria, most=most, limit=MOST + 1)
-    if len(rows) > MOST:
-        words = f"more than {MOST} observations; ask by category or code, or for fewer of each"
+    if len(fitting.page(rows, MOST)) < len(rows):
+        words = "more observations than one answer holds; ask by category or code, or for fewer of each"
         raise refused(422, "too-costly", words)
     found = list(_of_each(rows, most))
     await access.leave(fhir.kit, who, "fhir.search", found, resource=_PATH)

@@ -20,6 +20,7 @@ from health.fhir.outcome import Issue, Refusal, refused
 from health.fhir.patient import person_of
 from health.fhir.routing import FhirDep, FhirRoute, response
 from health.reaching import Reach
+from health.repository import fitting
 from services.identity.client import IdentityClient
 from services.identity.match_shapes import CANDIDATES_MAX, PersonCandidate
 from services.identity.shapes import Identifier, PersonPush
@@ -103,7 +104,7 @@ async def _answer(
         rows = await repository.patients_about(db, reach, list(by_id), limit=MOST)
         kept = await repository.kept(db, list(by_id))
     rows.sort(key=lambda row: -by_id[row["sector_id"]].score)
-    shown = rows[:count]
+    shown = fitting.page(rows, count)
     path = "Patient/$match"
     await access.leave(fhir.kit, who, "fhir.search", shown, resource=path)
     unseen = sorted(kept - {row["sector_id"] for row in rows})

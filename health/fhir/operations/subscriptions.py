@@ -13,7 +13,7 @@ from health.fhir.routing import FhirDep, ParameterRoute, response
 from health.fhir.subscriptions import bundles, telling
 from health.fhir.subscriptions.asked import CONTENTS, EVENTS_MAX
 from health.reaching import Reach
-from health.repository import subscriptions
+from health.repository import fitting, subscriptions
 from services.kit.database import Row
 from services.kit.principals import Anyone, Principal
 
@@ -25,7 +25,7 @@ _ASKED = {"eventsSinceNumber": "string", "eventsUntilNumber": "string", "content
 @router.get("/Subscription/$status")
 @router.post("/Subscription/$status")
 async def statuses(request: Request, fhir: FhirDep, who: Anyone) -> Response:
-    """How the caller's Subscriptions stand, or those of them that are named."""
+    """How the caller's Subscriptions stand, or those of them that are named; a hundred at most."""
     reach = _reach(fhir, who)
     asked = await given(request, {"id": "id*", "status": "code*"})
     rows = await _own(fhir, who, reach, asked["id"])
@@ -82,7 +82,10 @@ async def _one(fhir: Fhir, who: Principal, reach: Reach, id: str) -> Row:
 async def _own(fhir: Fhir, who: Principal, reach: Reach, ids: list[str]) -> list[Row]:
     criteria = Criteria(("Subscription",), (Ids(tuple(ids)),) if ids else ())
     async with fhir.kit.db.read() as db:
-        found = await repository.search(db, reach, criteria, limit=MOST)
+        found = await repository.search(db, reach, criteria, limit=MOST + 1)
+        if len(fitting.page(found, MOST)) < len(found):
+            words = f"more than {MOST} Subscriptions; search for them, and name those that are meant by id"
+            raise refused(422, "too-costly", words, "id")
         standing = await subscriptions.standing(db, [row["pk"] for row in found])
     await access.leave(fhir.kit, who, "fhir.read", found, resource="Subscription/$status")
     return list(standing.values())

@@ -120,4 +120,6 @@ async def _beside(db: Connection, reach: Reach, shown: Sequence[_Shown]) -> list
 
 
 async def _parsed(rows: Sequence[Row]) -> list[_Shown]:
+    if any(row["beyond"] for row in rows):
+        raise refused(422, "too-costly", "the record is larger than one document: ask by $everything")
     return await asyncio.to_thread(lambda: [(row, text.parsed(row["body"])) for row in rows])

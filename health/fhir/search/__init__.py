@@ -16,6 +16,8 @@ from health.fhir.search.results import COUNT_DEFAULT, Include, Summary, Total
 from services.identity.shapes import CITIZEN_NUMBER
 from services.kit.telemetry import holds_citizen_number
 
+CLAUSES_MAX = 500
+"""Parameters of one search, as each may have values."""
 _ONCE = frozenset({"_count", "_sort", "_total", "_summary", "_elements"})
 """Of two of these only the last would be looked at."""
 
@@ -77,6 +79,8 @@ def parsed(
             (found.ignored if handling == "lenient" else issues).append(error.issue)
         except ValueError as error:
             issues.append(Issue("value", f"{name}: {error}", name))
+    if len(clauses) > CLAUSES_MAX:
+        issues.append(Issue("too-costly", f"more than {CLAUSES_MAX} parameters of a search"))
     if found.summary != "false" and found.elements:
         issues.append(Issue("invalid", "_summary and _elements cannot be asked for together", "_elements"))
     if issues:

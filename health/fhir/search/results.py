@@ -14,6 +14,8 @@ from health.fhir.search.criteria import SPANS, Unknown
 
 COUNT_DEFAULT = 50
 COUNT_MAX = 500
+SORT_MAX = 10
+"""Parameters to sort by: for each there is a statement of what lacks those before."""
 NAMES = ("_count", "_sort", "_include", "_revinclude", "_total", "_summary", "_elements", "_format")
 
 Total = Literal["none", "estimate", "accurate"]
@@ -89,6 +91,8 @@ def _root(kind: str) -> set[str]:
 
 def order(types: Sequence[str], value: str) -> tuple[Order, ...]:
     found = []
+    if value.count(",") >= SORT_MAX:
+        raise ValueError(f"more than {SORT_MAX} parameters to sort by")
     for written in value.split(","):
         name = written.strip().removeprefix("-")
         try:
