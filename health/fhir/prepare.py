@@ -56,7 +56,7 @@ def bundle(raw: bytes, base: str, stored: Mapping[str, Stored], *, unchecked: bo
     Raises:
         Refusal: everything found wrong with it, each naming its place.
     """
-    tree, plain = _parsed(raw, "Bundle")
+    tree, plain = _parsed(raw, "Bundle"), text.plain(raw)
     kind, type_ = tree.get("resourceType"), tree.get("type")
     if kind != "Bundle":
         raise refused(
@@ -131,18 +131,28 @@ def patch(raw: bytes, base: str, kind: str, stored: Stored) -> Prepared:
     return _settled([entry], [_patched(entry, stored, said)], base, alone=True)
 
 
-def resource(raw: bytes, base: str, kind: str, id: str | None, *, unchecked: bool = False) -> Prepared:
+def resource(
+    raw: bytes,
+    base: str,
+    kind: str,
+    id: str | None,
+    *,
+    unchecked: bool = False,
+    plain: dict[str, Any] | None = None,
+) -> Prepared:
     """One resource by itself, ready for the store.
 
     Args:
         id: the id of the URL for an update, empty for one by search; None for a create, whose own id is left
             aside.
         unchecked: references may lead nowhere.
+        plain: the body as `text.plain` reads it, where that is done.
 
     Raises:
         Refusal: everything found wrong with it.
     """
-    tree, plain = _parsed(raw, kind)
+    tree = _parsed(raw, kind)
+    plain = plain or text.plain(raw)
     if tree.get("resourceType") != kind:
         said = tree.get("resourceType")
         raise refused(
@@ -159,14 +169,14 @@ def resource(raw: bytes, base: str, kind: str, id: str | None, *, unchecked: boo
     return _settled([entry], [tree], base, alone=True, unchecked=unchecked)
 
 
-def _parsed(raw: bytes, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The body twice: with literal numbers, to be stored, and plain, to be validated."""
+def _parsed(raw: bytes, path: str) -> dict[str, Any]:
+    """The body with literal numbers, to be stored; what is validated is read from it plain."""
     tree = text.parsed(text.decoded(raw))
     if not isinstance(tree, dict):
         raise refused(400, "structure", "the body is not a JSON object", path)
     if any(mark in raw for mark in _SUSPICIOUS):
         _raise(issue for issue in [text.unstorable(tree, path)] if issue is not None)
-    return tree, text.plain(raw)
+    return tree
 
 
 def _raise(issues: Iterable[Issue], status: int = 400) -> None:

@@ -66,7 +66,7 @@ def rewrite(resource: dict[str, Any], path: str, uris: Mapping[str, str], resolv
         uris: what to put for a uri, by its whole value.
         resolve: asked for each `Reference.reference` that is no `#fragment`.
     """
-    _Walk(uris, resolve, _contained_ids(resource)).resource(resource, path)
+    _Walk(uris, resolve, _contained_ids(resource), path).resource(resource)
 
 
 def _contained_ids(resource: dict[str, Any]) -> frozenset[str]:
@@ -79,29 +79,30 @@ class _Walk:
     uris: Mapping[str, str]
     resolve: Resolve
     fragments: frozenset[str]
+    path: str
 
-    def resource(self, resource: dict[str, Any], path: str) -> None:
-        self.node(resource, resource["resourceType"], path)
+    def resource(self, resource: dict[str, Any]) -> None:
+        self.node(resource, resource["resourceType"], ())
 
-    def node(self, node: dict[str, Any], kind: str, path: str) -> None:
+    def node(self, node: dict[str, Any], kind: str, at: tuple[Step, ...]) -> None:
         table = _table(kind)
         for name, value in node.items():
             element = table.get(name)
             if element is not None:
                 if isinstance(value, list):
                     for i, item in enumerate(value):
-                        value[i] = self.value(item, element, path, (name, i))
+                        value[i] = self.value(item, element, (*at, name, i))
                 else:
-                    node[name] = self.value(value, element, path, (name,))
+                    node[name] = self.value(value, element, (*at, name))
 
-    def value(self, value: Any, element: _Element, path: str, steps: tuple[Step, ...]) -> Any:
+    def value(self, value: Any, element: _Element, steps: tuple[Step, ...]) -> Any:
         match element.role:
             case "type" if isinstance(value, dict):
-                self.node(value, element.type, expression(path, steps))
+                self.node(value, element.type, steps)
             case "resource" if isinstance(value, dict):
-                self.nested(value, expression(path, steps), contained=steps[0] == "contained")
+                self.nested(value, expression(self.path, steps), contained="contained" in steps[-2:])
             case "reference" if isinstance(value, str):
-                return self.reference(value, expression(path, steps))
+                return self.reference(value, expression(self.path, steps))
             case "uri" if isinstance(value, str):
                 return self.uris.get(value, value)
             case "xhtml" if isinstance(value, str) and "=" in value:
@@ -111,7 +112,7 @@ class _Walk:
     def nested(self, resource: dict[str, Any], path: str, *, contained: bool) -> None:
         # A contained resource refers to its siblings; one in a Bundle or Parameters stands by itself.
         fragments = self.fragments if contained else _contained_ids(resource)
-        _Walk(self.uris, self.resolve, fragments).resource(resource, path)
+        _Walk(self.uris, self.resolve, fragments, path).resource(resource)
 
     def reference(self, value: str, path: str) -> str:
         if value.startswith("#"):

@@ -160,19 +160,44 @@ async def test_an_old_run_can_write_nothing_once_another_has_the_job(office: Kit
     assert new.fence == old.fence + 1
     zombie = RunningJob(office, old)
 
-    async def write() -> None:
-        async with zombie.transaction() as tx:
+    async def write(*, beside: bool = False) -> None:
+        async with zombie.transaction(beside=beside) as tx:
             await tx.execute("insert into counted (job, n) values ($1, 99)", id)
 
     async def end() -> None:
         async with office.db.transaction() as tx:
             await note_done(tx, old, {})
 
-    for effect in (write, end, lambda: zombie.progress(3, 3)):
+    for effect in (write, lambda: write(beside=True), end, lambda: zombie.progress(3, 3)):
         with pytest.raises(JobLostError):
             await effect()
     assert await counted(office, id) == []
     assert (await look(office, id)).state == "running"
+
+
+async def test_transactions_of_a_job_may_stand_open_beside_each_other(office: Kit) -> None:
+    id = await submit(office, "count", {"n": 3})
+    async with office.db.transaction() as tx:
+        first = await claim(tx, id)
+    assert first is not None
+    job = RunningJob(office, first)
+    async with job.transaction(beside=True) as one:
+        async with asyncio.timeout(60), job.transaction(beside=True) as other:
+            await one.execute("insert into counted (job, n) values ($1, 1)", id)
+            await other.execute("insert into counted (job, n) values ($1, 2)", id)
+        assert await counted(office, id) == [2]
+    assert await counted(office, id) == [1, 2]
+
+    async def overtaken() -> None:
+        async with job.transaction(beside=True) as tx:
+            await tx.execute("insert into counted (job, n) values ($1, 3)", id)
+            await change(office, "update job set lease_until = now() - interval '1 s'")
+            async with office.db.transaction() as theirs:
+                assert await claim(theirs, id) is not None
+
+    with pytest.raises(JobLostError):
+        await overtaken()
+    assert await counted(office, id) == [1, 2]
 
 
 async def test_a_job_that_keeps_its_event_loop_busy_keeps_its_lease(

@@ -11,7 +11,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import orjson
 
-from health.fhir import positions, prepare, scopes
+from health.fhir import positions, prepare, scopes, text
 from health.fhir.definitions import definitions
 from health.fhir.entries import Entry
 from health.fhir.outcome import Issue, Refusal, outcome, refused
@@ -61,8 +61,9 @@ def checked(body: bytes, asked: Mapping[str, Any]) -> Checked:
 
 
 def _row(line: bytes, number: int, asked: Mapping[str, Any]) -> str:
-    kind, id = _named(line, asked["type"])
-    prepared = prepare.resource(line, asked["base"], kind, id)
+    plain = text.plain(line)
+    kind, id = _named(plain, asked["type"])
+    prepared = prepare.resource(line, asked["base"], kind, id, plain=plain)
     [entry] = prepared.entries
     if id is None:
         entry.id = str(uuid5(NAMESPACE_OID, f"{asked['seed']} {number}"))
@@ -75,12 +76,7 @@ def _row(line: bytes, number: int, asked: Mapping[str, Any]) -> str:
     return "\t".join(columns) + "\n"
 
 
-def _named(line: bytes, wanted: str) -> tuple[str, str | None]:
-    try:
-        plain = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        issue = Issue("structure", f"not JSON: {error.msg}", None, "error", error.lineno, error.colno)
-        raise Refusal(400, [issue]) from error
+def _named(plain: Any, wanted: str) -> tuple[str, str | None]:
     kind = plain.get("resourceType") if isinstance(plain, dict) else None
     if not isinstance(kind, str) or kind not in definitions().resources:
         raise refused(400, "structure", f"{kind!r} is no resource type of FHIR R4", "resourceType")

@@ -6,7 +6,8 @@ what hangs on them finds them; a reference may lead to a line that is kept later
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ from services.kit.principals import Principal
 
 CHUNK = 1000
 """Lines kept in one commit."""
+AT_ONCE = 3
+"""Chunks on their way into the store."""
 _REFUSED_AT_ONCE = 2000
 
 
@@ -105,7 +108,7 @@ class _Load:
             "scopes": None if self.who.unguarded else sorted(self.who.scopes),
         }
         found = await workers.lines(asked, await asyncio.to_thread(unpacked, body))
-        async with self.job.transaction() as tx:
+        async with self.job.transaction(beside=True) as tx:
             await imports.stage(tx, self.id, part, taken=found["taken"].encode(), refused=found["refused"])
         self.done += part["lines"]
         await self.job.progress(self.done, self.total)
@@ -169,24 +172,42 @@ class _Load:
     # Keeping
 
     async def keep(self) -> None:
-        """Chunk by chunk; while one is written, the next is prepared."""
+        """Chunk by chunk; while one is committed, the next ones are prepared and written."""
         receipts = await self._receipts()
-        first = await self._begun(receipts)
-        while first is not None:
-            following = None
-            try:
-                following = await self._begun(receipts, after=first)
-                await first.task
-            except Refusal as refusal:
-                await _given_up(following)
-                first = await self._begun(receipts, size=await self._without(first.chunk, refusal))
-                continue
-            except BaseException:
-                await _given_up(first, following)
-                raise
-            self.done += len(first.chunk.rows)
-            await self.job.progress(self.done, self.total)
-            first = following
+        begun: deque[_Keeping] = deque()
+        size = CHUNK
+        try:
+            while await self._begin(begun, receipts, size):
+                try:
+                    await begun[0].task
+                except Refusal as refusal:
+                    await _given_up(begun)
+                    size = await self._without(begun[0].chunk, refusal)
+                    begun.clear()
+                else:
+                    size = CHUNK
+                    self.done += len(begun.popleft().chunk.rows)
+                    await self.job.progress(self.done, self.total)
+        finally:
+            await _given_up(begun)
+
+    async def _begin(self, begun: "deque[_Keeping]", file: UUID, size: int) -> bool:
+        """Begins what comes next, up to `AT_ONCE`; whether there is anything.
+
+        Args:
+            size: of the first one, if none is begun.
+        """
+        while len(begun) < AT_ONCE:
+            last = begun[-1] if begun else None
+            async with self.job.kit.db.session() as db:
+                end = last.chunk.end if last is not None else await imports.mark(db, self.id)
+                rows = await imports.following(db, self.id, end, limit=CHUNK if begun else size)
+            if not rows:
+                break
+            chunk = _Chunk(rows, [orjson.loads(row["entry"]) for row in rows])
+            before = last.task if last is not None else None
+            begun.append(_Keeping(chunk, asyncio.create_task(self._keep(chunk, file, before))))
+        return bool(begun)
 
     async def _without(self, chunk: "_Chunk", refusal: Refusal) -> int:
         """Refuses the lines that stand in a chunk's way; how many to try next."""
@@ -197,19 +218,6 @@ class _Load:
         await self._refuse_dangling()
         return CHUNK
 
-    async def _begun(
-        self, file: UUID, *, size: int | None = None, after: "_Keeping | None" = None
-    ) -> "_Keeping | None":
-        """The lines that come next, after those that are kept or are being kept; None behind the last one."""
-        async with self.job.kit.db.session() as db:
-            end = after.chunk.end if after is not None else await imports.mark(db, self.id)
-            rows = await imports.following(db, self.id, end, limit=size or CHUNK)
-        if not rows:
-            return None
-        chunk = _Chunk(rows, [orjson.loads(row["entry"]) for row in rows])
-        before = after.task if after is not None else None
-        return _Keeping(chunk, asyncio.create_task(self._keep(chunk, file, before)))
-
     async def _keep(self, chunk: "_Chunk", file: UUID, before: "asyncio.Task[None] | None") -> None:
         """One commit, after the one before it."""
 
@@ -219,7 +227,7 @@ class _Load:
 
         if not chunk.alike:
             await turn()
-        async with self.job.transaction() as tx:
+        async with self.job.transaction(beside=True) as tx:
             tx.principal = self.who
             there = await imports.versions(tx, chunk.made())
             prepared = chunk.prepared(there)
@@ -323,8 +331,8 @@ class _Keeping:
     task: "asyncio.Task[None]"
 
 
-async def _given_up(*keeping: _Keeping | None) -> None:
-    tasks = [one.task for one in keeping if one is not None]
+async def _given_up(begun: Iterable[_Keeping]) -> None:
+    tasks = [one.task for one in begun]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -59,18 +59,24 @@ class RunningJob:
                 await note_progress(tx, self._job, done, total)
 
     @asynccontextmanager
-    async def transaction(self, database: Database | None = None) -> AsyncIterator[Transaction]:
+    async def transaction(
+        self, database: Database | None = None, *, beside: bool = False
+    ) -> AsyncIterator[Transaction]:
         """A commit that only the job's one runner can make: a job writes through nothing else.
 
         Args:
             database: another pool of the service's, signed in as the role of a schema it keeps apart.
+            beside: it may be open beside others of the job, as whose runner this is is asked at its end.
 
         Raises:
             JobLostError: the job was cancelled or given to another worker; nothing is written.
         """
         async with (database or self.kit.db).transaction() as tx:
-            await hold(tx, self._job)
+            if not beside:
+                await hold(tx, self._job)
             yield tx
+            if beside:
+                await hold(tx, self._job)
 
 
 class _Lease(threading.Thread):
