@@ -11,6 +11,11 @@ _AT_ONCE = 5000
 _COLUMNS = ("bulk", "rank", "line", "type", "local", "refs", "entry")
 
 
+async def unhurried(db: Connection) -> None:
+    """Statements of this transaction go over all lines of an import, and take as long as it takes."""
+    await db.execute("set local statement_timeout = 0")
+
+
 async def parts(db: Connection, bulk: UUID) -> list[Row]:
     """The parts of its inputs still to be checked: file, n, first, lines, type, the input's place."""
     return await db.fetch(
@@ -75,16 +80,17 @@ async def repeated(db: Connection, bulk: UUID) -> list[Row]:
 
 async def of_others(db: Connection, bulk: UUID, *, client: str, organisation: str | None) -> list[Row]:
     """Lines that would change what another organisation keeps or deleted: line, local, whose (sector_id)."""
+    # `local` has a collation of its own, with which no index on an id is entered.
     return await db.fetch(
         """select l.line, l.local, p.sector_id
-           from bulk_line l cross join lateral (
-               select pt, client, organisation from resource r
-               where r.type = l.type and r.id = substr(l.local, length(l.type) + 2)
+           from (select line, local, type, substr(local, length(type) + 2) collate "default" as id
+                 from bulk_line where bulk = $1) l
+           cross join lateral (
+               select pt, client, organisation from resource r where r.type = l.type and r.id = l.id
                union all
-               select pt, client, organisation from deleted d
-               where d.type = l.type and d.id = substr(l.local, length(l.type) + 2)) r
+               select pt, client, organisation from deleted d where d.type = l.type and d.id = l.id) r
            left join patient_person p on p.pt = r.pt
-           where l.bulk = $1 and r.client <> $2 and r.organisation is distinct from $3""",
+           where r.client <> $2 and r.organisation is distinct from $3""",
         bulk,
         client,
         organisation,

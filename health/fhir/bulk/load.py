@@ -7,8 +7,8 @@ what hangs on them finds them; a reference may lead to a line that is kept later
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,7 @@ from health.fhir.workers import Workers
 from health.repository import bulk as repository
 from health.repository import imports
 from services.identity.client import IdentityClient
-from services.kit.database import Row
+from services.kit.database import Row, Transaction
 from services.kit.ids import uuid7
 from services.kit.jobs import RunningJob
 from services.kit.principals import Principal
@@ -116,9 +116,9 @@ class _Load:
     # What lines mean among each other and in the store
 
     async def settle(self) -> None:
-        async with self.job.kit.db.session() as db:
-            repeated = await imports.repeated(db, self.id)
-            foreign = await self._foreign()
+        async with self._over_all() as tx:
+            repeated = await imports.repeated(tx, self.id)
+        foreign = await self._foreign()
         problems = [
             (one["line"], f"{_place(one['first'])} is {one['local']} already", "duplicate")
             for one in repeated
@@ -133,7 +133,7 @@ class _Load:
         """Lines that would change others' resources; the attempt is on record, as one at each by itself."""
         if self.sender.unlimited:
             return []
-        async with self.job.transaction() as tx:
+        async with self._over_all() as tx:
             tx.principal = self.who
             found = await imports.of_others(
                 tx, self.id, client=self.sender.client, organisation=self.sender.organisation
@@ -151,22 +151,31 @@ class _Load:
 
     async def _refuse_dangling(self) -> None:
         """Refuses lines that refer to what is not there, and those that refer to these, and so on."""
-        async with self.job.kit.db.session() as db:
-            missing = await imports.dangling(db, self.id, self.sender.seen)
+        missing = await self._dangling()
         while missing:
-            async with self.job.kit.db.session() as db:
-                rows = await imports.referring(db, self.id, missing, limit=_REFUSED_AT_ONCE)
+            async with self._over_all() as tx:
+                rows = await imports.referring(tx, self.id, missing, limit=_REFUSED_AT_ONCE)
             gone = set(missing)
             problems = {row["line"]: list(_dangling(orjson.loads(row["entry"]), gone)) for row in rows}
             await self._refuse(problems)
             if len(rows) < _REFUSED_AT_ONCE:
-                async with self.job.kit.db.session() as db:
-                    missing = await imports.dangling(db, self.id, self.sender.seen) if rows else []
+                missing = await self._dangling() if rows else []
+
+    async def _dangling(self) -> list[str]:
+        async with self._over_all() as tx:
+            return await imports.dangling(tx, self.id, self.sender.seen)
+
+    @asynccontextmanager
+    async def _over_all(self) -> AsyncIterator[Transaction]:
+        """A commit over all lines."""
+        async with self.job.transaction(beside=True) as tx:
+            await imports.unhurried(tx)
+            yield tx
 
     async def _refuse(self, problems: dict[int, list[Issue]]) -> None:
         if problems:
             said = [(line, lines.told(line, issues)) for line, issues in sorted(problems.items())]
-            async with self.job.transaction() as tx:
+            async with self._over_all() as tx:
                 await imports.refuse(tx, self.id, said)
 
     # Keeping
@@ -278,7 +287,7 @@ class _Load:
             await writer.add([row["outcome"].encode() for row in rows])
             refused, after = refused + len(rows), rows[-1]["line"]
         await writer.close()
-        async with self.job.transaction() as tx:
+        async with self._over_all() as tx:
             await imports.end(tx, self.id)
             await repository.ready(tx, self.id, as_of=None, kept=kept)
         return {"refused": refused}
