@@ -1,7 +1,7 @@
 """`$import`: every line is taken or refused with its place, in any order, whatever happens on the way."""
 
 import json
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -9,8 +9,9 @@ import pytest
 
 from health.fhir.bulk import load
 from health.fhir.workers import Workers
+from health.repository import imports
 from services.kit.canonical import chain
-from services.kit.database import Database
+from services.kit.database import Connection, Database
 from services.kit.jobs.running import run
 from tests.health.bulk import ASYNC, asked, done, job_of, killed_when, lines
 from tests.health.conftest import Hospital
@@ -209,6 +210,23 @@ async def test_a_request_that_is_under_way_is_not_taken_twice(
         for _ in range(2)
     ]
     assert both[0] == both[1]
+
+
+async def test_however_many_lines_there_are_each_is_looked_for_by_its_id(records: Database) -> None:
+    plan = []
+
+    class Explained:
+        async def fetch(self, sql: str, *values: Any) -> list[Any]:
+            plan.extend(await tx.fetch(f"explain {sql}", *values))
+            return []
+
+    async with records.transaction() as tx:
+        await tx.execute("set local enable_seqscan = off")
+        connection = cast("Connection", Explained())
+        await imports.of_others(connection, UUID(int=1), client="x", organisation=None)
+    entered = [row[0] for row in plan if "Index Cond: ((type = " in row[0]]
+    assert len(entered) == 2, plan
+    assert all("AND (id = " in condition for condition in entered)
 
 
 async def test_uploads_are_taken_in_the_order_named(fhir: httpx.AsyncClient, records: Database) -> None:
