@@ -4,7 +4,7 @@ Each is a probe of an index for one resource, fenced by `offset 0`, so that no e
 it into a join that runs through a whole type.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from health.criteria import (
@@ -130,7 +130,13 @@ def all_hold(criteria: Criteria, args: Args, pk: str, reach: Reach) -> str:
 
 def seen(criteria: Criteria, args: Args, pk: str, reach: Reach) -> str:
     """That the resource is one the criteria mean, and that the caller may see it."""
-    return f"{of_types(criteria.types, args, pk, reach)} and {all_hold(criteria, args, pk, reach)}"
+    meant = [holds(clause, args, pk, reach) for clause in criteria.clauses]
+    return at_last(meant, of_types(criteria.types, args, pk, reach))
+
+
+def at_last(conditions: Sequence[str], reached: str) -> str:
+    """All of these, and only of what they hold for, which is less, the one that reads the resource itself."""
+    return f"case when {' and '.join(conditions)} then {reached} else false end" if conditions else reached
 
 
 def of_types(types: Iterable[str], args: Args, pk: str, reach: Reach) -> str:

@@ -5,7 +5,7 @@ rows under each clause are counted up to a limit, in the index; the smallest lea
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from health.criteria import (
     AnyOf,
@@ -22,7 +22,7 @@ from health.criteria import (
     Updated,
 )
 from health.reaching import Reach
-from health.repository.clauses import any_one, between, present, seen, texts, updated
+from health.repository.clauses import any_one, between, holds, present, seen, texts, updated
 from health.repository.reach import Args
 from services.kit.database import Connection
 
@@ -38,11 +38,13 @@ class Lead:
     Attributes:
         inner: what leads the search inside it, where it is a chain.
         rows: of the index, as far as they were counted.
+        others: chains that do not lead but have few ends.
     """
 
     clause: Clause
     inner: "Lead | None" = None
     rows: int = MANY
+    others: tuple["Lead", ...] = ()
 
     @property
     def few(self) -> bool:
@@ -73,8 +75,17 @@ async def leading(db: Connection, reach: Reach, criteria: Criteria, *, counted: 
         known = await _counted(db, reach, criteria, leads, most) if leads else []
         least = min(known, key=lambda lead: lead.rows, default=None)
         if least is not None and least.rows < most:
-            return least
-    return leads[0] if leads else None
+            return _among(leads, least)
+    return _among(leads, leads[0]) if leads else None
+
+
+def _among(leads: Iterable[Lead], first: Lead) -> Lead:
+    few = [
+        lead
+        for lead in leads
+        if isinstance(lead.clause, Chained) and lead.inner is not None and lead.inner.rows < FEW
+    ]
+    return replace(first, others=tuple(lead for lead in few if lead.clause is not first.clause))
 
 
 def ordered(clause: Clause) -> bool:
@@ -121,6 +132,16 @@ async def _counted(
     row = await db.fetchrow(f"select {', '.join(counts)}", *args.values)
     assert row is not None
     return [Lead(lead.clause, lead.inner, rows) for lead, rows in zip(leads, row.values(), strict=True)]
+
+
+def holds_beside(lead: Lead | None, clause: Clause, args: Args, pk: str, reach: Reach) -> str:
+    """That a clause holds for a resource, beside what leads; where a chain has few ends, these come first."""
+    chain = next((one for one in lead.others if one.clause is clause), None) if lead is not None else None
+    if chain is None or not isinstance(clause, Chained):
+        return holds(clause, args, pk, reach)
+    ends = f"array({_meant(clause.to, chain.inner, args, reach)})"
+    return f"""exists (select from ref f where f.pk = {pk} and f.key = any({args(list(clause.keys))})
+                   and f.target = any({ends}) offset 0)"""
 
 
 def source(criteria: Criteria, lead: Lead, args: Args, reach: Reach) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from health.criteria import AnyOf, Criteria, Not, Order, Pointed, Present, References, Tokens
 from health.reaching import Reach
 from health.repository import fitting
-from health.repository.clauses import any_one, holds, of_types
-from health.repository.leading import Lead, leading, ordered, source, without
+from health.repository.clauses import any_one, at_last, of_types
+from health.repository.leading import Lead, holds_beside, leading, ordered, source, without
 from health.repository.reach import Args, reached, shown
 from health.repository.store import FOUND, about
 from health.versions import Found
@@ -178,8 +178,10 @@ def _conditions(reach: Reach, criteria: Criteria, lead: Lead | None, args: Args,
     """What is asked of the rows of the lead (of the types, where nothing leads)."""
     rest = without(criteria, lead).clauses
     of_type = lead is not None and not isinstance(lead.clause, Pointed | AnyOf)
-    found = [] if of_type and reach.everybody else [of_types(criteria.types, args, pk, reach)]
-    return [*found, *(holds(clause, args, pk, reach) for clause in rest)]
+    meant = [holds_beside(lead, clause, args, pk, reach) for clause in rest]
+    if of_type and reach.everybody:
+        return meant
+    return [at_last(meant, of_types(criteria.types, args, pk, reach))]
 
 
 def _values(reach: Reach, order: Iterable[Order], args: Args, pk: str) -> list[str]:

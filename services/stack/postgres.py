@@ -54,14 +54,16 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 def sized() -> dict[str, str]:
     """Settings by the machine's memory, or what a container is given of it: a sixteenth is the server's own
-    cache, which takes memory only as it fills; half, it is told, is the system's. Test runs do without: each
-    truncation looks through the whole cache."""
+    cache, which takes memory only as it fills; half, it is told, is the system's; a sixth is how much log may
+    stand between two checkpoints, after each of which every page is logged whole when it is first written.
+    Test runs do without: each truncation looks through the whole cache."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
     megabytes = min(pages, int(limit) if limit.isdigit() else pages) // 2**20
     return {
         "shared_buffers": f"{min(max(megabytes // 16, 128), 8192)}MB",
         "effective_cache_size": f"{max(megabytes // 2, 512)}MB",
+        "max_wal_size": f"{min(max(megabytes // 6, 1024), 8192)}MB",
     }
 
 
@@ -86,6 +88,7 @@ class Postgres(Program):
     stop_signal = signal.SIGINT
     death_signal = signal.SIGINT
     stop_seconds = 30.0
+    start_seconds = 600.0  # after a crash it replays the log since the last checkpoint
 
     def __init__(
         self,

@@ -85,6 +85,7 @@ SEARCHES = [
     "Observation?subject=Patient/hidden",
     "Observation?subject:Patient=hidden",
     "Observation?patient.name=hidden",
+    "Observation?_id=hidden-o,{me}-o&patient.name=hidden",
     f"Observation?patient.{BY_NUMBER}",
     "Observation?value-quantity=gt70",
     "Observation?code-value-quantity=shared$gt70",

@@ -49,6 +49,8 @@ URLS = [
     "http://acme.org/fhir",
     "urn:oid:1.2",
 ]
+ABOUT = "about"
+"""Beside a reference the resource that it leads to, for whoever reads along a chain."""
 PREFIXES = ["", "eq", "ne", "gt", "ge", "lt", "le", "sa", "eb"]
 
 
@@ -70,7 +72,7 @@ def escaped(text: str) -> str:
 # The resources
 
 
-def made(chance: random.Random, index: int) -> Resource:
+def made(chance: random.Random, index: int, people: dict[str, Resource]) -> Resource:
     found: Resource = {
         "resourceType": "Observation",
         "status": chance.choice(["final", "amended"]),
@@ -85,7 +87,15 @@ def made(chance: random.Random, index: int) -> Resource:
         found["valueQuantity"] = quantity(chance)
     if chance.random() < 0.3:
         found["category"] = [{"coding": [coding(chance)], "text": chance.choice(NAMES)}]
+    if chance.random() < 0.7:
+        reference = chance.choice(sorted(people))
+        found["subject"] = {"reference": reference, ABOUT: people[reference]}
     return found
+
+
+def sent(resource: Resource) -> Resource:
+    subject = {name: value for name, value in resource.get("subject", {}).items() if name != ABOUT}
+    return resource | ({"subject": subject} if subject else {})
 
 
 def coding(chance: random.Random) -> Resource:
@@ -95,7 +105,7 @@ def coding(chance: random.Random) -> Resource:
 
 def period(chance: random.Random) -> Resource:
     start, end = sorted(chance.sample(DATES, 2), key=lambda date: interval(date)[0])
-    return {"start": start, "end": end} if interval(start)[0] <= interval(end)[0] else {"start": start}
+    return {"start": start, "end": end} if interval(start)[1] <= interval(end)[0] else {"start": start}
 
 
 def quantity(chance: random.Random) -> Resource:
@@ -313,6 +323,18 @@ def genders(draw: st.DrawFn) -> Asked:
 
 
 @st.composite
+def chains(draw: st.DrawFn) -> Asked:
+    along = draw(st.sampled_from(["patient", "subject:Patient"]))
+    asked = draw(st.one_of(texts(), genders()))
+
+    def holds(resource: Resource) -> bool:
+        person = resource.get("subject", {}).get(ABOUT)
+        return person is not None and asked.holds(person)
+
+    return Asked(f"{along}.{asked.name}", asked.value, holds)
+
+
+@st.composite
 def risks(draw: st.DrawFn) -> Asked:
     prefix, literal = draw(st.sampled_from(PREFIXES)), draw(st.sampled_from(NUMBERS))
 
@@ -336,7 +358,9 @@ def uris(draw: st.DrawFn) -> Asked:
 
 
 SEARCHES = {
-    "Observation": st.lists(st.one_of(dates(), tokens(), quantities(), missing()), min_size=1, max_size=3),
+    "Observation": st.lists(
+        st.one_of(dates(), tokens(), quantities(), missing(), chains()), min_size=1, max_size=3
+    ),
     "Patient": st.lists(st.one_of(texts(), genders()), min_size=1, max_size=2),
     "RiskAssessment": st.lists(risks(), min_size=1, max_size=2),
     "ValueSet": st.lists(uris(), min_size=1, max_size=2),
@@ -345,15 +369,15 @@ SEARCHES = {
 
 async def test_a_search_finds_what_a_plain_reading_of_the_standard_finds(fhir: httpx.AsyncClient) -> None:
     chance = random.Random(20260901)
-    kinds = [
-        *(made(chance, n) for n in range(90)),
-        *(person(chance, n) for n in range(30)),
-        *(risk(chance) for _ in range(8)),
-        *(value_set(chance) for _ in range(12)),
-    ]
-    answer = await fhir.post("/fhir", json=transaction(*(post(one) for one in kinds)))
-    assert answer.status_code == 200, answer.text
-    stored = list(zip(locations(answer.json()), kinds, strict=True))
+
+    async def kept(resources: list[Resource]) -> list[tuple[str, Resource]]:
+        answer = await fhir.post("/fhir", json=transaction(*(post(sent(one)) for one in resources)))
+        assert answer.status_code == 200, answer.text
+        return list(zip(locations(answer.json()), resources, strict=True))
+
+    people = await kept([person(chance, n) for n in range(30)])
+    others = [risk(chance) for _ in range(8)] + [value_set(chance) for _ in range(12)]
+    stored = people + await kept([*(made(chance, n, dict(people)) for n in range(90)), *others])
 
     async def check(kind: str, asked: list[Asked]) -> None:
         params = [(one.name, one.value) for one in asked]

@@ -111,6 +111,8 @@ FOUND = [
     ("Observation?patient.gender:missing=true", "else"),
     ("Observation?patient.family=chen,wang&date:missing=true", "else"),
     ("Observation?patient.family=nobody", ""),
+    ("Observation?identifier=low,else&patient.family=chen", "low"),
+    ("Observation?identifier=low&patient.family=chen,abel&_sort=-date", "low"),
     ("DiagnosticReport?result.value-quantity=gt130", "report"),
     # and back
     ("Patient?_has:Observation:patient:value-quantity=gt90", "chen wang"),
