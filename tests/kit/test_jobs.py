@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -168,7 +169,7 @@ async def test_an_old_run_can_write_nothing_once_another_has_the_job(office: Kit
         async with office.db.transaction() as tx:
             await note_done(tx, old, {})
 
-    for effect in (write, lambda: write(beside=True), end, lambda: zombie.progress(3, 3)):
+    for effect in (write, partial(write, beside=True), end, partial(zombie.progress, 3, 3)):
         with pytest.raises(JobLostError):
             await effect()
     assert await counted(office, id) == []
