@@ -91,13 +91,18 @@ async def kept(treating: Somebody) -> dict[str, str]:
     return dict(zip(("patient", "open", "restricted", "visit"), locations(answer.json()), strict=True))
 
 
-async def seen(client: httpx.AsyncClient, kind: str = "Observation", **params: Any) -> set[str]:
+async def found(client: httpx.AsyncClient, kind: str = "Observation", **params: Any) -> set[str]:
     response = await client.get(f"/fhir/{kind}", params=params)
     assert response.status_code == 200, response.text
-    found = {f"{kind}/{e['resource']['id']}" for e in response.json().get("entry", [])}
+    return {f"{kind}/{e['resource']['id']}" for e in response.json().get("entry", [])}
+
+
+async def seen(client: httpx.AsyncClient, kind: str = "Observation", **params: Any) -> set[str]:
+    """What is found, and its number told alone is the same: two requests, so nothing may change between."""
+    listed = await found(client, kind, **params)
     response = await client.get(f"/fhir/{kind}", params={**params, "_count": 0})
-    assert response.json()["total"] == len(found)
-    return found
+    assert response.json()["total"] == len(listed)
+    return listed
 
 
 async def arrives(client: httpx.AsyncClient, *resources: dict[str, Any], code: str = "B") -> list[str]:

@@ -13,7 +13,7 @@ from services.identity.vault import vault_of
 from services.kit.database import Database
 from tests.health.conftest import Hospital
 from tests.health.support import locations, observation, patient, post, transaction
-from tests.health.test_access import PERSON, Somebody, arrives, kept, seen, treating, visit
+from tests.health.test_access import PERSON, Somebody, arrives, found, kept, seen, treating, visit
 from tests.support.running import RunningServices
 
 __all__ = ["kept", "treating"]
@@ -32,13 +32,13 @@ async def without_papers(treating: Somebody) -> str:
     return locations(answer.json())[1]
 
 
-async def until(found: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+async def until(there: Callable[[], Awaitable[Any]], wanted: Any) -> None:
     """Health hears of it by an event."""
     for _ in range(1200):
-        if await found() == wanted:
+        if await there() == wanted:
             return
         await asyncio.sleep(0.05)
-    assert await found() == wanted
+    assert await there() == wanted
 
 
 async def merged(house: RunningServices, records: Database) -> tuple[httpx.AsyncClient, str]:
@@ -79,14 +79,15 @@ async def test_a_treatment_relation_follows_a_merge_and_its_undoing(
     await arrives(other, visit(1))
     assert await seen(other) == {kept["open"]}
     clerk, pair = await merged(house, records)
-    await until(lambda: seen(other), {kept["open"], without_papers})
+    await until(lambda: found(other), {kept["open"], without_papers})
+    assert len(await seen(other)) == 2
     assert (await other.get(f"/fhir/{without_papers}")).status_code == 200
     # Who has no tie to either reads neither, and the hospital without papers nothing of the others'.
     assert await seen(await treating("D")) == set()
     assert await seen(await treating("C")) == {without_papers}
     undone = await clerk.post(f"/identity/match-reviews/{pair}/unmerge", json=REASON)
     assert undone.status_code == 200, undone.text
-    await until(lambda: seen(other), {kept["open"]})
+    await until(lambda: found(other), {kept["open"]})
     assert (await other.get(f"/fhir/{without_papers}")).status_code == 404
 
 
