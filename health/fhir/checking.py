@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from health.fhir import positions, text, validation
+from health.fhir.definitions import definitions
 from health.fhir.outcome import Issue, refused
 
 MODES = ("create", "update", "delete", "profile")
@@ -32,13 +33,13 @@ def checked(raw: bytes, kind: str | None) -> Checked:
         raise refused(400, "structure", "the body is not a JSON object")
     resource, place = _asked(tree)
     said = resource.get("resourceType")
-    path = kind or (said if isinstance(said, str) else "Resource")
-    if kind is not None and said != kind:
-        wrong = Issue("invalid", f"this path validates a {kind}; this is a {said}", f"{kind}.resourceType")
-        return Checked(kind, [wrong])
+    path = kind or (said if isinstance(said, str) and said in definitions().resources else "Resource")
     unstorable = text.unstorable(resource, path)
     if unstorable is not None:
         return Checked(path, [unstorable])
+    if kind is not None and said != kind:
+        words = f"this path validates a {kind}; this is a {said!s:.60}"
+        return Checked(kind, [Issue("invalid", words, f"{kind}.resourceType")])
     plain = text.plain(raw)
     if place is not None:
         return Checked(path, validation.issues_of(plain["parameter"][place]["resource"], path))

@@ -80,7 +80,8 @@ def parsed(text: str) -> Any:
             400, [Issue("structure", f"not JSON: {error.msg}", None, "error", error.lineno, error.colno)]
         ) from error
     except _Repeated as error:
-        raise refused(400, "structure", f"the member {error.args[0]!r} stands twice in one object") from error
+        words = f"the member {error.args[0]!r:.80} stands twice in one object"
+        raise refused(400, "structure", words) from error
     except RecursionError as error:
         raise _too_deep() from error
     if text.count("{") + text.count("[") > DEPTH_MAX:

@@ -355,9 +355,9 @@ class TestValidate:
         answer = await fhir.post("/fhir/Patient/$validate", json=observation())
         assert (answer.status_code, places(answer)) == (200, ["Patient.resourceType"])
 
-    @pytest.mark.parametrize("kind", [["Patient"], {}, 1, None])
+    @pytest.mark.parametrize("kind", [["Patient"], {}, 1, None, "Patients", "\ud800", {"\ud800": 1}])
     async def test_what_says_no_type_is_wrong_there(self, fhir: httpx.AsyncClient, kind: Any) -> None:
-        answer = await fhir.post("/fhir/$validate", json={"resourceType": kind})
+        answer = await fhir.post("/fhir/$validate", content=json.dumps({"resourceType": kind}))
         assert (answer.status_code, places(answer)) == (200, ["Resource.resourceType"])
 
     async def test_what_is_not_checked_here_is_refused(self, fhir: httpx.AsyncClient) -> None:

@@ -1,6 +1,8 @@
 """SQL on FHIR: what a view makes of resources, what of a view is refused, and the door that runs one."""
 
+import copy
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from services.kit.database import Database
 from tests.health.bulk import asked, done
 from tests.health.conftest import Hospital
 from tests.health.support import body, observation, patient
+from tests.health.test_fuzz import places, refusal_of
 
 ZHANG: dict[str, Any] = patient(
     id="z",
@@ -148,6 +151,46 @@ def test_a_wrong_view_is_refused_with_the_place(definition: Any, place: str) -> 
     with pytest.raises(Refusal) as refusal:
         rows(definition)
     assert (refusal.value.status, refusal.value.issues[0].expression) == (422, place)
+
+
+EVERYTHING = view(
+    ID | {"select": [{"forEach": "name", "column": [column("family", type="string", collection=False)]}]},
+    {"unionAll": [{"forEachOrNull": "contact", "column": [column("gender")]},
+                  {"repeat": ["contact.telecom"], "column": [column("'x'", "gender")]}]},
+    where=[{"path": "active = %wanted"}],
+    constant=[{"name": "wanted", "valueBoolean": True}],
+)  # fmt: skip
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    1,
+    -1.5,
+    "",
+    "a.b",
+    "%x",
+    "\x00",
+    "\ud800",
+    [],
+    {},
+    [None],
+    [[]],
+    ["x"],
+    [{}],
+    {"a": "x"},
+)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_a_view_with_anything_at_any_place_is_run_or_refused(odd: Any) -> None:
+    assert len(rows(EVERYTHING)) == 6
+    for path in places(EVERYTHING):
+        spoilt: Any = copy.deepcopy(EVERYTHING)
+        holder = spoilt
+        for step in path[:-1]:
+            holder = holder[step]
+        holder[path[-1]] = odd
+        found = refusal_of(partial(rows, spoilt))
+        assert not isinstance(found, Refusal) or found.status == 422, path
 
 
 def test_numbers_in_a_complex_cell_stay_numbers() -> None:

@@ -110,7 +110,7 @@ class _Reader:
     def __init__(self, definition: Any) -> None:
         self._view = _members(definition, "ViewDefinition", _VIEW)
         kind = self._view.get("resource")
-        if kind not in definitions().resources:
+        if type(kind) is not str or kind not in definitions().resources:
             words = "is missing" if kind is None else f"{kind!r:.60} is no resource type of FHIR R4"
             raise wrong(f"resource: {words}", "ViewDefinition.resource")
         _some(self._view, "select", "ViewDefinition")
