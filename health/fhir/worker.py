@@ -6,8 +6,6 @@
 import gc
 import os
 import sys
-import traceback
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,11 +15,10 @@ from health.fhir.bulk import lines
 from health.fhir.outcome import Refusal
 from health.fhir.views import viewed
 from health.fhir.worker_frame import LENGTH_BYTES, received
+from services.kit.telemetry import place_of
 
 _ROOTS = {"bundle": "Bundle", "patch": "Parameters"}
 """What the bodies are, whose places are told by line and column."""
-_FRAMES = 6
-"""So many calls say where something unforeseen happened."""
 
 
 def main() -> None:
@@ -42,13 +39,7 @@ def _answer(header: bytes, body: bytes) -> bytes:
     try:
         return orjson.dumps(answered(orjson.loads(header), body))
     except Exception as error:  # noqa: BLE001 - the next push needs this process, whatever is wrong with this one
-        return orjson.dumps({"fault": _place(error)})
-
-
-def _place(error: Exception) -> str:
-    """What happened and where, without the error's words: they may repeat what was sent."""
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    return f"{type(error).__name__} at {' '.join(f'{Path(f.filename).name}:{f.lineno}' for f in frames)}"
+        return orjson.dumps({"fault": place_of(error)})
 
 
 def answered(header: dict[str, Any], body: bytes) -> dict[str, Any]:

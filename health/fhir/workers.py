@@ -92,6 +92,8 @@ class Workers:
     async def lines(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         """What became of lines of an import: `taken` and `refused` of `health.fhir.bulk.lines.Checked`."""
         found: dict[str, Any] = (await self._ask({"what": "lines", **asked}, body))["lines"]
+        for fault in found["faults"]:
+            _on_record("a line could not be checked", fault)
         return found
 
     async def view(self, definition: Mapping[str, Any], lines: bytes) -> list[list[Any]]:
@@ -130,7 +132,7 @@ class Workers:
         finally:
             self._places.release()
         if fault := answer.get("fault"):
-            telemetry.logger("health").error("a push could not be checked", extra={"fault": fault})
+            _on_record("a push could not be checked", fault)
             words = (
                 "this could not be checked, by a fault of the server that is on record; nothing was applied"
             )
@@ -172,6 +174,10 @@ class Workers:
         if worker in self._idle:
             self._idle.remove(worker)
             worker.let_go()
+
+
+def _on_record(words: str, fault: str) -> None:
+    telemetry.logger("health").error(words, extra={"fault": fault})
 
 
 class _Worker:

@@ -10,10 +10,12 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -110,12 +112,20 @@ def without_people(text: str) -> str:
     return _SECTOR_ID.sub("[sector-id]", mask(text))
 
 
+def place_of(error: Exception) -> str:
+    """What happened and where, without the error's words: they may repeat what was sent."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return f"{type(error).__name__} at {' '.join(f'{Path(f.filename).name}:{f.lineno}' for f in frames)}"
+
+
 def holds_citizen_number(text: str) -> bool:
     """Whether an 18-character citizen number with a right check character stands in the text."""
     numbers = (found[0].upper() for found in _CITIZEN_NUMBER.finditer(text) if len(found[0]) == 18)
     return any(citizen_check_digit(number[:17]) == number[17] for number in numbers)
 
 
+_FRAMES = 6
+"""So many calls say where something unforeseen happened."""
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 

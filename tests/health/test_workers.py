@@ -1,6 +1,7 @@
 """The validating processes: killed ones are replaced, answers never go to another's question."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -90,6 +91,18 @@ async def test_what_nobody_foresaw_is_one_pushs_alone_and_told_without_it(
     [record] = [one for one in caplog.records if hasattr(one, "fault")]
     assert record.fault.startswith("UnicodeDecodeError at worker.py:")
     assert "张三" not in record.fault + capfd.readouterr().err
+
+
+async def test_a_line_that_nobody_foresaw_is_refused_by_itself(
+    pool: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = {"bulk": "b", "place": 1, "first": 1, "type": "", "base": BASE, "seed": "s", "scopes": 5}
+    found = await pool.lines(asked, b'x\n{"resourceType":"Patient"}\n')
+    assert not found["taken"]
+    codes = [json.loads(outcome)["issue"][0]["code"] for _, outcome in found["refused"]]
+    assert codes == ["structure", "exception"]
+    assert [one.fault for one in caplog.records if hasattr(one, "fault")] == found["faults"]
+    assert found["faults"][0].startswith("TypeError at lines.py:")
 
 
 async def test_an_idle_worker_ends() -> None:

@@ -17,9 +17,11 @@ from health.fhir.entries import Entry
 from health.fhir.outcome import Issue, Refusal, outcome, refused
 from health.reaching import EVERYBODY
 from health.repository import REGISTERS
+from services.kit.telemetry import place_of
 
 _PLACE = 2**32
 """A line's number among those of all inputs: the input's place times this, and its number there."""
+_UNFORESEEN = Issue("exception", "this line could not be checked, by a fault of the server that is on record")
 LAST = 2
 """The rank of what comes after registers (0) and Patients (1)."""
 
@@ -31,10 +33,12 @@ class Checked:
     Attributes:
         taken: rows of `bulk_line` in the text form of PostgreSQL's COPY.
         refused: the numbers of the others, with an OperationOutcome each.
+        faults: where in the code a line met what nobody foresaw; such a line is refused.
     """
 
     taken: str
     refused: list[tuple[int, str]]
+    faults: list[str]
 
 
 def number_of(place: int, line: int) -> int:
@@ -50,6 +54,7 @@ def checked(body: bytes, asked: Mapping[str, Any]) -> Checked:
     """
     taken: list[str] = []
     others: list[tuple[int, str]] = []
+    faults: list[str] = []
     for n, line in enumerate(body.split(b"\n"), asked["first"]):
         if line.strip():
             number = number_of(asked["place"], n)
@@ -57,7 +62,10 @@ def checked(body: bytes, asked: Mapping[str, Any]) -> Checked:
                 taken.append(_row(line, number, asked))
             except Refusal as refusal:
                 others.append((number, told(number, _located(line, refusal.issues))))
-    return Checked("".join(taken), others)
+            except Exception as error:  # noqa: BLE001 - the other lines are taken, whatever is wrong with this one
+                others.append((number, told(number, [_UNFORESEEN])))
+                faults.append(place_of(error))
+    return Checked("".join(taken), others, faults)
 
 
 def _row(line: bytes, number: int, asked: Mapping[str, Any]) -> str:
