@@ -8,6 +8,7 @@ however that ends.
 import asyncio
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -92,8 +93,8 @@ class Workers:
     async def lines(self, asked: Mapping[str, Any], body: bytes) -> dict[str, Any]:
         """What became of lines of an import: `taken` and `refused` of `health.fhir.bulk.lines.Checked`."""
         found: dict[str, Any] = (await self._ask({"what": "lines", **asked}, body))["lines"]
-        for fault in found["faults"]:
-            _on_record("a line could not be checked", fault)
+        for fault, number in Counter(found["faults"]).items():
+            _on_record(f"lines could not be checked: {number}", fault)
         return found
 
     async def view(self, definition: Mapping[str, Any], lines: bytes) -> list[list[Any]]:

@@ -23,9 +23,9 @@ if __name__ == "__main__":
 
 from tests.conformance.fhir_fuzz import ANSWER_S, failed, fault
 from tests.conformance.fuzz.requests import Ask
-from tests.conformance.fuzz.whole import WHOLE, Whole
+from tests.conformance.fuzz.whole import NEW_CODE, WHOLE, Whole
 from tests.health.support import FHIR_JSON, patient
-from tests.health.test_fuzz import places
+from tests.health.test_fuzz import holder, places
 from tests.support.suite import running_suite
 
 ODD: list[Any] = [
@@ -40,15 +40,13 @@ def spoilt(whole: Any) -> Iterator[tuple[tuple[Any, ...], str, Any]]:
     for path in places(whole):
         for change in ("left out", "doubled", *ODD):
             body = copy.deepcopy(whole)
-            holder = body
-            for step in path[:-1]:
-                holder = holder[step]
+            around = holder(body, path)
             if change == "left out":
-                del holder[path[-1]]
+                del around[path[-1]]
             elif change == "doubled":
-                holder[path[-1]] = [holder[path[-1]]] * 2
+                around[path[-1]] = [around[path[-1]]] * 2
             else:
-                holder[path[-1]] = copy.deepcopy(change)
+                around[path[-1]] = copy.deepcopy(change)
             yield path, ascii(change)[:80], body
 
 
@@ -72,9 +70,9 @@ class Sent:
         print(f"{told}: {shown}", flush=True)
 
     def _status(self, told: str, body: Any, headers: dict[str, str], change: str) -> int:
-        if told.endswith("/SearchParameter") and isinstance(body, dict) and "code" in body:
-            self._codes += body["code"] == "nickname"  # which a type has once
-            body = body | {"code": f"nickname-{self._codes}"} if body["code"] == "nickname" else body
+        if isinstance(body, dict) and body.get("code") == NEW_CODE:
+            self._codes += 1
+            body = body | {"code": f"{NEW_CODE}-{self._codes}"}
         method, _, path = told.partition(" ")
         raw = json.dumps(body).encode()
         answer = self._client.request(method, path, content=raw, headers=headers)

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -57,24 +57,29 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+def holder(tree: Any, path: Sequence[Any]) -> Any:
+    """What the value at a place stands in."""
+    for step in path[:-1]:
+        tree = tree[step]
+    return tree
+
+
 @st.composite
 def spoilt(draw: st.DrawFn) -> Any:
     """The seed with up to three places replaced, dropped or renamed."""
     bundle = copy.deepcopy(SEED)
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(places(bundle)))
-        holder: Any = bundle
-        for step in path[:-1]:
-            holder = holder[step]
+        around = holder(bundle, path)
         match draw(st.sampled_from(["replace", "drop", "rename", "double"])):
             case "replace":
-                holder[path[-1]] = draw(JUNK)
+                around[path[-1]] = draw(JUNK)
             case "drop":
-                del holder[path[-1]]
+                del around[path[-1]]
             case "double":
-                holder[path[-1]] = [holder[path[-1]], holder[path[-1]]]
-            case _ if isinstance(holder, dict):
-                holder[draw(st.text(max_size=8))] = holder.pop(path[-1])
+                around[path[-1]] = [around[path[-1]], around[path[-1]]]
+            case _ if isinstance(around, dict):
+                around[draw(st.text(max_size=8))] = around.pop(path[-1])
     return bundle
 
 

@@ -17,7 +17,7 @@ from services.kit.database import Database
 from tests.health.bulk import asked, done
 from tests.health.conftest import Hospital
 from tests.health.support import body, observation, patient
-from tests.health.test_fuzz import places, refusal_of
+from tests.health.test_fuzz import holder, places, refusal_of
 
 ZHANG: dict[str, Any] = patient(
     id="z",
@@ -185,10 +185,7 @@ def test_a_view_with_anything_at_any_place_is_run_or_refused(odd: Any) -> None:
     assert len(rows(EVERYTHING)) == 6
     for path in places(EVERYTHING):
         spoilt: Any = copy.deepcopy(EVERYTHING)
-        holder = spoilt
-        for step in path[:-1]:
-            holder = holder[step]
-        holder[path[-1]] = odd
+        holder(spoilt, path)[path[-1]] = odd
         found = refusal_of(partial(rows, spoilt))
         assert not isinstance(found, Refusal) or found.status == 422, path
 

@@ -17,7 +17,7 @@ from health.fhir.definitions import definitions
 from tests.conformance.fuzz.operations import Operations, expression_of
 from tests.conformance.fuzz.resources import LITERAL, Resources
 from tests.health.support import FHIR_JSON
-from tests.health.test_fuzz import JUNK, SEED, places
+from tests.health.test_fuzz import JUNK, SEED, holder, places
 
 IDS_MAX, LINKS_MAX = 20, 200
 
@@ -440,24 +440,22 @@ class _Maker:
         if not at:
             return tree
         tree = copy.deepcopy(tree)
-        holder = tree
-        for step in at[:-1]:
-            holder = holder[step]
+        around = holder(tree, at)
         match self._pick.randrange(5):
             case 0:
-                del holder[at[-1]]
+                del around[at[-1]]
             case 1:
-                holder[at[-1]] = [copy.deepcopy(holder[at[-1]])] * 2
-            case 2 if isinstance(holder, dict):
+                around[at[-1]] = [copy.deepcopy(around[at[-1]])] * 2
+            case 2 if isinstance(around, dict):
                 name = self._one(["id", "extension", "_x", "url", "request", "resource", ""])
-                holder[name] = holder.pop(at[-1])
+                around[name] = around.pop(at[-1])
             case 3:
                 other: Any = tree
                 for step in self._one(places(tree)):
                     other = other[step]
-                holder[at[-1]] = copy.deepcopy(other)
+                around[at[-1]] = copy.deepcopy(other)
             case _:
-                holder[at[-1]] = copy.deepcopy(value)
+                around[at[-1]] = copy.deepcopy(value)
         return tree
 
 

@@ -54,9 +54,11 @@ _SUBSCRIPTION = {
         ],
     },
 }
+NEW_CODE = "nickname"
+"""Of a search parameter: a type has one of a name."""
 _PARAMETER = {
     "resourceType": "SearchParameter", "url": "urn:x:nickname", "name": "Nickname", "status": "active",
-    "description": "x", "code": "nickname", "base": ["Patient"], "type": "string",
+    "description": "x", "code": NEW_CODE, "base": ["Patient"], "type": "string",
     "expression": "Patient.name.where(use = 'nickname').given",
 }  # fmt: skip
 _CODES = {
